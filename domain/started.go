@@ -1,0 +1,123 @@
+package domain
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/shopspring/decimal"
+)
+
+// Started is what is written of a call before the upstream is called: enough
+// to make its RequestCompleted with outcome Unknown if the gateway dies before
+// the end. It lives in the spool only.
+type Started struct {
+	V  int       `json:"v"`
+	ID EventID   `json:"id"`
+	At time.Time `json:"at"`
+
+	Org     OrgID     `json:"org"`
+	Project ProjectID `json:"project"`
+	Key     KeyID     `json:"key,omitzero"`
+	User    UserID    `json:"user,omitzero"`
+	Service ServiceID `json:"service,omitzero"`
+
+	Dialect    string `json:"dialect"`
+	Endpoint   string `json:"endpoint"`
+	Stream     bool   `json:"stream,omitempty"`
+	AskedModel string `json:"asked_model"`
+
+	// The target of the attempt that begins.
+	Provider   string       `json:"provider"`
+	Host       string       `json:"host,omitempty"`
+	Model      string       `json:"model"`
+	Credential CredentialID `json:"credential,omitzero"`
+	Attempt    int          `json:"attempt,omitempty"` // from 0
+
+	// Held is the most that the call can cost, in Currency.
+	Held     decimal.Decimal `json:"held"`
+	Currency Currency        `json:"currency"`
+	Version  EventID         `json:"price,omitzero"`
+	PaidFrom []Lease         `json:"paid_from,omitempty"`
+
+	RouteVersion  string          `json:"route_version,omitempty"`
+	ConfigVersion string          `json:"config_version,omitempty"`
+	Replica       string          `json:"replica,omitempty"`
+	Spool         SpoolID         `json:"spool,omitzero"`
+	Epoch         uint64          `json:"epoch,omitempty"`
+	Erasable      RequestErasable `json:"erasable,omitzero"`
+}
+
+// startedVersion is the version that EncodeStarted writes.
+const startedVersion = 1
+
+// EncodeStarted writes s for the spool.
+func EncodeStarted(s Started) ([]byte, error) {
+	s.V = startedVersion
+	b, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("encode start of %s: %w", s.ID, err)
+	}
+	return b, nil
+}
+
+// DecodeStarted reads what EncodeStarted wrote.
+func DecodeStarted(b []byte) (Started, error) {
+	var s Started
+	if err := json.Unmarshal(b, &s); err != nil {
+		return Started{}, fmt.Errorf("%w: start: %w", ErrEncoding, err)
+	}
+	if s.V > startedVersion {
+		return Started{}, fmt.Errorf("%w (start version %d)", ErrVersion, s.V)
+	}
+	if s.ID.IsZero() {
+		return Started{}, fmt.Errorf("%w: start without an id", ErrEncoding)
+	}
+	return s, nil
+}
+
+// Unknown is the completion of a call whose gateway died: it costs and charges
+// nothing until a correction settles it, and holds what it could have cost.
+func (s Started) Unknown() Event {
+	body := &RequestCompleted{
+		RequestPublic: RequestPublic{
+			Org: s.Org, Project: s.Project, Key: s.Key, User: s.User, Service: s.Service,
+			Dialect: s.Dialect, Endpoint: s.Endpoint, Stream: s.Stream,
+			AskedModel: s.AskedModel, Model: s.Model,
+			Outcome: Unknown, Provenance: NoUsage,
+			Charge: Price{Currency: s.Currency, Version: s.Version},
+			Held:   s.Held,
+		},
+		Private: RequestPrivate{
+			Provider: s.Provider, Host: s.Host, Credential: s.Credential,
+			Cost:         Price{Currency: s.Currency, Version: s.Version},
+			Attempts:     []Attempt{{Provider: s.Provider, Host: s.Host, Model: s.Model, Credential: s.Credential, Started: s.At}},
+			RouteVersion: s.RouteVersion, ConfigVersion: s.ConfigVersion,
+			Replica: s.Replica, Spool: s.Spool, Epoch: s.Epoch, PaidFrom: s.PaidFrom,
+		},
+		Erasable: s.Erasable,
+	}
+	return Event{ID: s.ID, At: s.At, Body: body}
+}
+
+// check refuses amounts that the ledger can't hold.
+func (r *RequestCompleted) check() error {
+	for _, d := range []decimal.Decimal{r.Charge.Amount, r.Private.Cost.Amount, r.Held} {
+		if err := CheckScale(d, MaxScale); err != nil {
+			return err
+		}
+		if d.IsNegative() {
+			return fmt.Errorf("amount %s is negative", d)
+		}
+	}
+	for _, p := range []Price{r.Charge, r.Private.Cost} {
+		if _, err := ParseCurrency(string(p.Currency)); err != nil {
+			return err
+		}
+	}
+	if len(r.Private.Attempts) > MaxAttempts {
+		return errors.New("too many attempts")
+	}
+	return nil
+}
