@@ -62,22 +62,34 @@ func Encode(e Event, private, erasable Salt) (Encoded, error) {
 	}
 	pub, priv, eras := e.Body.parts()
 	out := Encoded{ID: e.ID, Kind: e.Body.Kind()}
-	body, err := json.Marshal(pub)
+	body, err := marshal(pub)
 	if err == nil {
-		out.Public, err = json.Marshal(envelope{EncodingVersion, out.Kind, e.ID, e.At, e.Author, body})
+		out.Public, err = marshal(envelope{EncodingVersion, out.Kind, e.ID, e.At, e.Author, body})
 	}
 	if err == nil && priv != nil {
 		out.PrivateSalt = private
-		out.Private, err = json.Marshal(priv)
+		out.Private, err = marshal(priv)
 	}
 	if err == nil && eras != nil {
 		out.ErasableSalt = erasable
-		out.Erasable, err = json.Marshal(eras)
+		out.Erasable, err = marshal(eras)
 	}
 	if err != nil {
 		return Encoded{}, fmt.Errorf("encode %s %s: %w", out.Kind, e.ID, err)
 	}
 	return out, nil
+}
+
+// marshal is compact JSON with the fields in the order of their declaration and
+// nothing escaped that needn't be.
+func marshal(v any) ([]byte, error) {
+	var buf bytes.Buffer
+	e := json.NewEncoder(&buf)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
 // check refuses what a constraint of the ledger would refuse.

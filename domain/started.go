@@ -119,5 +119,5 @@ func (r *RequestCompleted) check() error {
 	if len(r.Private.Attempts) > MaxAttempts {
 		return errors.New("too many attempts")
 	}
-	return nil
+	return r.checkClean()
 }

@@ -1,0 +1,339 @@
+package domain_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/shopspring/decimal"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"manti/domain"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata")
+
+func at(s string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		panic("domain_test: " + err.Error())
+	}
+	return t.UTC()
+}
+
+func id[I ~[16]byte](b byte) I {
+	return domain.NewID[I](at("2026-11-22T12:00:00Z"), [10]byte{b, b, b, b, b, b, b, b, b, b})
+}
+
+func usage(pairs map[domain.Meter]int64) (u domain.Usage) {
+	for m, n := range pairs {
+		u[m] = n
+	}
+	return u
+}
+
+// samples has an event of every kind, with every field set at least once.
+func samples() []domain.Event {
+	when := at("2026-11-22T12:00:00.123456Z")
+	full := &domain.RequestCompleted{
+		RequestPublic: domain.RequestPublic{
+			Request: id[domain.EventID](1), Supersedes: id[domain.EventID](2),
+			Org: id[domain.OrgID](3), Project: id[domain.ProjectID](4), Key: id[domain.KeyID](5), User: id[domain.UserID](6), Service: id[domain.ServiceID](7),
+			Dialect: "openai", Endpoint: "chat.completions", Stream: true, AskedModel: "gpt-4o", Model: "gpt-4o", Tier: "default",
+			FirstByte: when.Add(time.Millisecond), FirstToken: when.Add(2 * time.Millisecond), Ended: when.Add(time.Second),
+			Outcome: domain.Completed, Status: 200, Error: domain.CodeUpstream,
+			Usage:      domain.Metered(usage(map[domain.Meter]int64{domain.InputTokens: 10, domain.CacheReadTokens: 5, domain.OutputTokens: 7, domain.ReasoningTokens: 3})),
+			Provenance: domain.Estimated, Estimator: "e-1",
+			Charge: domain.Price{Amount: decimal.RequireFromString("0.000123"), Currency: "USD", Version: id[domain.EventID](8)},
+			Held:   decimal.RequireFromString("1.5"),
+		},
+		Private: domain.RequestPrivate{
+			Provider: "openai", Host: "api.openai.com", Region: "us", Credential: id[domain.CredentialID](9),
+			Cost: domain.Price{Amount: decimal.RequireFromString("0.0001"), Currency: "USD", Version: id[domain.EventID](8)},
+			Attempts: []domain.Attempt{{Provider: "openai", Host: "api.openai.com", Model: "gpt-4o", Credential: id[domain.CredentialID](9), RequestID: "req_1",
+				Started: when, FirstByte: when, Ended: when, Status: 200, Error: domain.CodeUpstream, Usage: domain.Metered{domain.InputTokens: 10}, Cost: decimal.RequireFromString("0.0001")}},
+			RawUsage: domain.RawJSON(`{"prompt_tokens":15}`), RouteVersion: "r1", ConfigVersion: "c1", Replica: "a", Spool: id[domain.SpoolID](10), Epoch: 3,
+			PaidFrom: []domain.Lease{{Budget: id[domain.EventID](11), Window: when, Lease: id[domain.EventID](12), Hold: decimal.RequireFromString("0.2")}},
+			Flags:    []string{domain.FlagUnpriced},
+		},
+		Erasable: domain.RequestErasable{EndUser: "ada <&>", Session: "s", Client: "curl/8", Trace: strings.Repeat("a", 32), Tags: map[string]string{"b": "2", "a": "1"}, ServedModel: "m", ErrorText: "boom"},
+	}
+	book := &domain.PriceBook{Source: "test", Models: []domain.ModelCard{{Provider: "openai", Name: "gpt-4o", Kind: domain.ChatModel, ContextLimit: 128000, OutputLimit: 16384,
+		Prices: []domain.ModelPrice{{Cost: domain.PriceList{Currency: "USD", Tiers: []domain.RateTier{{Rates: rates("input", "2.5", "output", "10")}}}}}}}}
+	bodies := []domain.Body{
+		full,
+		&domain.OrgCreated{Org: id[domain.OrgID](3), Erasable: domain.Named{Name: "Acme"}},
+		&domain.ProjectCreated{Org: id[domain.OrgID](3), Project: id[domain.ProjectID](4), Erasable: domain.Named{Name: "Web"}},
+		&domain.KeyIssued{Org: id[domain.OrgID](3), Project: id[domain.ProjectID](4), Key: id[domain.KeyID](5), User: id[domain.UserID](6), Service: id[domain.ServiceID](7), Expires: when,
+			Private: domain.KeySecret{Hash: strings.Repeat("ab", 32), Hint: "wxyz"}, Erasable: domain.Named{Name: "CI"}},
+		&domain.KeyRevoked{Org: id[domain.OrgID](3), Project: id[domain.ProjectID](4), Key: id[domain.KeyID](5)},
+		&domain.PricesPublished{Number: 1, Digest: strings.Repeat("cd", 32), Private: book},
+	}
+	var events []domain.Event
+	for i, b := range bodies {
+		events = append(events, domain.Event{ID: id[domain.EventID](byte(100 + i)), At: when, Author: "system:test", Body: b})
+	}
+	return events
+}
+
+func rates(pairs ...string) domain.Rates {
+	r := domain.Rates{}
+	for i := 0; i < len(pairs); i += 2 {
+		r[pairs[i]] = decimal.RequireFromString(pairs[i+1])
+	}
+	return r
+}
+
+var decimals = cmp.Comparer(func(a, b decimal.Decimal) bool { return a.Equal(b) })
+
+func TestEncodingIsFinal(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	for _, e := range samples() {
+		enc, err := domain.Encode(e, domain.Salt{1}, domain.Salt{2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&out, "%s\npublic   %s\nprivate  %s\nerasable %s\ncanonical %x\nrecord %x\nleaf %x\n\n",
+			enc.Kind, enc.Public, enc.Private, enc.Erasable, enc.Canonical()[len(enc.Public):], enc.AppendRecord(nil), domain.LeafHash(e.At, enc.Canonical()))
+	}
+	const golden = "testdata/encoding_v1.txt"
+	if *update {
+		if err := os.WriteFile(golden, out.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), out.String()); diff != "" {
+		t.Errorf("version 1 of the encoding must stay as it is for ever (-want +got):\n%s", diff)
+	}
+}
+
+func TestEncodeDecodeRoundTrip(t *testing.T) {
+	t.Parallel()
+	for _, e := range samples() {
+		enc, err := domain.Encode(e, domain.Salt{1}, domain.Salt{2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := domain.ParseRecord(enc.AppendRecord(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(enc, parsed); diff != "" {
+			t.Errorf("record (-want +got):\n%s", diff)
+		}
+		got, err := domain.Decode(parsed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(e, got, decimals); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", enc.Kind, diff)
+		}
+	}
+}
+
+func TestEveryFieldOfTheSamplesIsSet(t *testing.T) {
+	t.Parallel()
+	enc, err := domain.Encode(samples()[0], domain.Salt{1}, domain.Salt{2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := string(enc.Public) + string(enc.Private) + string(enc.Erasable)
+	for _, name := range []string{"request", "supersedes", "user", "service", "tier", "first_byte", "first_token", "ended", "status", "error", "estimator", "held",
+		"region", "credential", "attempts", "raw_usage", "route_version", "config_version", "replica", "spool", "epoch", "paid_from", "flags",
+		"end_user", "session", "client", "trace", "tags", "served_model", "error_text", "request_id"} {
+		if !strings.Contains(all, `"`+name+`":`) {
+			t.Errorf("field %s is in no part", name)
+		}
+	}
+	if strings.Contains(string(enc.Public), "api.openai.com") || strings.Contains(string(enc.Public), "ada") {
+		t.Error("the public part holds what only the operator may see, or what must be erasable")
+	}
+}
+
+func TestLeafHashIsRFC6962(t *testing.T) {
+	t.Parallel()
+	when := at("2026-11-22T12:00:00.123456Z")
+	canonical := []byte("some bytes")
+	want := tlog.RecordHash(domain.LogEntry(when, canonical))
+	if got := domain.LeafHash(when, canonical); got != [32]byte(want) {
+		t.Errorf("got %x, want %x", got, want)
+	}
+}
+
+func TestErasingLeavesTheCanonicalBytes(t *testing.T) {
+	t.Parallel()
+	enc, err := domain.Encode(samples()[0], domain.Salt{1}, domain.Salt{2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, private, erasable, err := domain.SplitCanonical(enc.Canonical())
+	if err != nil || !bytes.Equal(public, enc.Public) {
+		t.Fatalf("split: %v", err)
+	}
+	if private != domain.PartHash(enc.PrivateSalt, enc.Private) || erasable != domain.PartHash(enc.ErasableSalt, enc.Erasable) {
+		t.Error("the parts' hashes differ from what SplitCanonical found")
+	}
+	enc.Erasable = nil
+	if _, err := domain.Decode(enc); err != nil {
+		t.Errorf("an erased event must still decode: %v", err)
+	}
+	if domain.PartHash(domain.Salt{}, enc.Private) == private {
+		t.Error("the salt has no effect")
+	}
+}
+
+func TestEncodeRefuses(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		edit func(*domain.Event, *domain.RequestCompleted)
+	}{
+		{"no id", func(e *domain.Event, _ *domain.RequestCompleted) { e.ID = domain.EventID{} }},
+		{"no time", func(e *domain.Event, _ *domain.RequestCompleted) { e.At = time.Time{} }},
+		{"nanoseconds", func(e *domain.Event, _ *domain.RequestCompleted) { e.At = e.At.Add(1) }},
+		{"another zone", func(e *domain.Event, _ *domain.RequestCompleted) { e.At = e.At.In(time.FixedZone("x", 3600)) }},
+		{"19 decimals", func(_ *domain.Event, r *domain.RequestCompleted) { r.Charge.Amount = decimal.New(1, -19) }},
+		{"a negative cost", func(_ *domain.Event, r *domain.RequestCompleted) { r.Private.Cost.Amount = decimal.New(-1, 0) }},
+		{"no currency", func(_ *domain.Event, r *domain.RequestCompleted) { r.Charge.Currency = "" }},
+		{"a NUL", func(_ *domain.Event, r *domain.RequestCompleted) { r.Erasable.EndUser = "a\x00" }},
+		{"invalid UTF-8", func(_ *domain.Event, r *domain.RequestCompleted) { r.Erasable.Tags["x"] = "\xff" }},
+		{"a long text", func(_ *domain.Event, r *domain.RequestCompleted) { r.Erasable.ErrorText = strings.Repeat("x", 2000) }},
+		{"a long usage object", func(_ *domain.Event, r *domain.RequestCompleted) { r.Private.RawUsage = make([]byte, 5000) }},
+		{"nine attempts", func(_ *domain.Event, r *domain.RequestCompleted) { r.Private.Attempts = make([]domain.Attempt, 9) }},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			e := samples()[0]
+			test.edit(&e, e.Body.(*domain.RequestCompleted))
+			if _, err := domain.Encode(e, domain.Salt{}, domain.Salt{}); err == nil {
+				t.Error("got no error")
+			}
+			e.Body.(*domain.RequestCompleted).Clean()
+		})
+	}
+}
+
+func TestNewerEncodingsAreNamedAsSuch(t *testing.T) {
+	t.Parallel()
+	for _, public := range []string{
+		`{"v":2,"kind":"RequestCompleted","id":"` + id[domain.EventID](1).String() + `","at":"2026-11-22T12:00:00Z","body":{}}`,
+		`{"v":1,"kind":"FutureKind","id":"` + id[domain.EventID](1).String() + `","at":"2026-11-22T12:00:00Z","body":{}}`,
+	} {
+		_, err := domain.Decode(domain.Encoded{Public: []byte(public)})
+		if err == nil || !strings.Contains(err.Error(), "newer manti") {
+			t.Errorf("%s: got %v", public, err)
+		}
+	}
+}
+
+func TestStartedBecomesUnknown(t *testing.T) {
+	t.Parallel()
+	s := domain.Started{ID: id[domain.EventID](1), At: at("2026-11-22T12:00:00Z"), Org: id[domain.OrgID](2), Dialect: "openai", Endpoint: "chat.completions",
+		AskedModel: "a", Model: "b", Provider: "openai", Held: decimal.RequireFromString("0.25"), Currency: "USD", Version: id[domain.EventID](3)}
+	b, err := domain.EncodeStarted(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := domain.DecodeStarted(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := back.Unknown()
+	r := e.Body.(*domain.RequestCompleted)
+	if e.ID != s.ID || r.Outcome != domain.Unknown || !r.Charge.Amount.IsZero() || !r.Private.Cost.Amount.IsZero() || !r.Held.Equal(s.Held) {
+		t.Errorf("got %+v", r)
+	}
+	if _, err := domain.Encode(e, domain.Salt{}, domain.Salt{}); err != nil {
+		t.Errorf("an unknown call must encode: %v", err)
+	}
+}
+
+func FuzzParseRecord(f *testing.F) {
+	for _, e := range samples() {
+		enc, err := domain.Encode(e, domain.Salt{1}, domain.Salt{2})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(enc.AppendRecord(nil))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := domain.ParseRecord(b)
+		if err != nil {
+			return
+		}
+		again, err := domain.ParseRecord(e.AppendRecord(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(e, again); diff != "" {
+			t.Error(diff)
+		}
+		_, _ = domain.Decode(e) // must not panic, whatever it holds
+	})
+}
+
+func BenchmarkEncodeRequest(b *testing.B) {
+	e := samples()[0]
+	for b.Loop() {
+		enc, err := domain.Encode(e, domain.Salt{1}, domain.Salt{2})
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = enc.Canonical()
+	}
+}
+
+func BenchmarkDecodeRequest(b *testing.B) {
+	enc, err := domain.Encode(samples()[0], domain.Salt{1}, domain.Salt{2})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := domain.Decode(enc); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func TestCleanTextCutsAtACharacter(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ in, want string }{
+		{"short", "short"}, {"ééé", "éé"}, {"a\x00b", "a\uFFFDb"}, {"\xff", "\uFFFD"}, {"12345678", "12345"},
+	} {
+		if got := domain.CleanText(test.in, 5); got != test.want {
+			t.Errorf("CleanText(%q): got %q, want %q", test.in, got, test.want)
+		}
+	}
+}
+
+func TestCleanedEventsEncode(t *testing.T) {
+	t.Parallel()
+	e := samples()[0]
+	r := e.Body.(*domain.RequestCompleted)
+	r.Erasable.EndUser = strings.Repeat("é\x00\xff", 500)
+	r.Erasable.ErrorText = strings.Repeat("x", 5000)
+	for i := range 20 {
+		r.Erasable.Tags[strings.Repeat("k", 100)+fmt.Sprint(i)] = strings.Repeat("v", 1000)
+	}
+	r.Private.RawUsage = domain.RawJSON(`"` + strings.Repeat("x", 9000) + `"`)
+	r.Private.Attempts[0].RequestID = strings.Repeat("r", 1000)
+	r.Clean()
+	enc, err := domain.Encode(e, domain.Salt{}, domain.Salt{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(enc.AppendRecord(nil)); n > domain.MaxRecordBytes {
+		t.Errorf("record of %d bytes", n)
+	}
+}
