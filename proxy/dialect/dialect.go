@@ -142,8 +142,8 @@ type FrameNote struct {
 	OnlyUsage bool
 	// Failed: the frame is an error.
 	Failed bool
-	// TextBytes is the length of the answer's text in the frame, for the estimator
-	// when usage is missing.
+	// TextBytes is about the length of the answer's text in the frame (escapes
+	// may count as written). The estimator's own count is Reading.Text.
 	TextBytes int
 }
 

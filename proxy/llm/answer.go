@@ -60,6 +60,19 @@ type Reading struct {
 	AnswerID string
 	// Stop is the native stop reason, "" if none came.
 	Stop string
+	// Apart is usage of other models than Model that this answer took and that
+	// Usage doesn't contain (Anthropic's advisor iterations): it is priced at
+	// those models' rates. Nil mostly.
+	Apart []ModelUsage
+	// Text weighs the answer's text as far as it came, thinking and tool
+	// arguments included, for when no usage is found.
+	Text Estimate
+}
+
+// ModelUsage is usage of one model.
+type ModelUsage struct {
+	Model string
+	Usage domain.Usage
 }
 
 // ChunkKind says which fields of a Chunk hold.
@@ -74,8 +87,8 @@ const (
 	ThinkingDelta                       // Index, Text
 	SignatureDelta                      // Index, Text: signature of the thinking part
 	RefusalDelta                        // Index, Text
-	PartBegin                           // Index, Part: a tool use (ID and name), redacted thinking, or opaque block begins
-	ArgsDelta                           // Index, Text: a piece of a tool use's arguments
+	PartBegin                           // Index, Part: a tool use (ID and name, Args always ""), redacted thinking, or opaque block begins
+	ArgsDelta                           // Index, Text: a piece of a tool use's arguments; none for opaque blocks
 	PartEnd                             // Index
 	LogProbsDelta                       // Raw
 	Finish                              // Stop
@@ -88,8 +101,9 @@ const (
 //
 // Index numbers the parts of the answer from 0 in the order they begin, of
 // whatever kind; a dialect that numbers tools apart counts them itself.
-// Dialects without explicit part boundaries (OpenAI) synthesise none: a part
-// begins with its first delta.
+// Dialects without explicit part boundaries (OpenAI) synthesise no PartEnd and
+// no PartBegin but for tool uses: any other part begins with its first delta.
+// A stream's text part may thus end without PartEnd; a printer closes it.
 type Chunk struct {
 	Kind    ChunkKind
 	Index   int
