@@ -43,6 +43,7 @@ type registry struct {
 	key      string
 	account  cluster.Account
 	programs cluster.Programs
+	grace    int // graceSeconds, but for tests
 }
 
 // joinCluster joins or starts the shared server. This process stays a user of it
@@ -52,18 +53,11 @@ func joinCluster(ctx context.Context) (db.URL, error) {
 	if err != nil {
 		return "", err
 	}
-	unlock, err := r.lock()
+	name, err := r.joinOrStart(ctx)
 	if err != nil {
 		return "", err
 	}
-	defer unlock()
-	name, err := os.ReadFile(filepath.Join(r.dir, r.key+".current"))
-	if err == nil && r.join(string(name)) == nil {
-		url := instanceURL(r.dir, string(name))
-		return url, cluster.WaitReady(ctx, url.Reveal())
-	}
-	r.sweep()
-	return r.start(ctx)
+	return r.url(name), nil
 }
 
 func newRegistry(ctx context.Context) (*registry, error) {
@@ -77,7 +71,7 @@ func newRegistry(ctx context.Context) (*registry, error) {
 	}
 	sum := sha256.New()
 	fmt.Fprintln(sum, programs, testSettings(), supervisor)
-	r := &registry{key: hex.EncodeToString(sum.Sum(nil))[:8], account: account, programs: programs}
+	r := &registry{key: hex.EncodeToString(sum.Sum(nil))[:8], account: account, programs: programs, grace: graceSeconds}
 	const longest = len("/manti-pg-4294967295/12345678-1234567890abcdef")
 	r.dir = os.TempDir()
 	if len(r.dir)+longest > cluster.MaxSocketDir {
@@ -85,6 +79,21 @@ func newRegistry(ctx context.Context) (*registry, error) {
 	}
 	r.dir = filepath.Join(r.dir, "manti-pg-"+strconv.Itoa(os.Getuid()))
 	return r, r.makeDir()
+}
+
+// joinOrStart returns the name of a running instance that this process is a user of.
+func (r *registry) joinOrStart(ctx context.Context) (string, error) {
+	unlock, err := r.lock()
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	current, err := os.ReadFile(filepath.Join(r.dir, r.key+".current"))
+	if err == nil && r.join(string(current)) == nil {
+		return string(current), cluster.WaitReady(ctx, r.url(string(current)).Reveal())
+	}
+	r.sweep()
+	return r.start(ctx)
 }
 
 // makeDir makes the shared folder, which the server's account must pass through,
@@ -134,7 +143,7 @@ func (r *registry) join(name string) error {
 }
 
 // start makes a new instance and joins it.
-func (r *registry) start(ctx context.Context) (db.URL, error) {
+func (r *registry) start(ctx context.Context) (string, error) {
 	name := r.key + "-" + randomHex()
 	dir := filepath.Join(r.dir, name)
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -152,11 +161,10 @@ func (r *registry) start(ctx context.Context) (db.URL, error) {
 	if err := r.supervise(name); err != nil {
 		return "", errors.Join(fmt.Errorf("start the supervisor: %w", err), os.RemoveAll(dir))
 	}
-	url := instanceURL(r.dir, name)
-	if err := cluster.WaitReady(ctx, url.Reveal()); err != nil {
+	if err := cluster.WaitReady(ctx, r.url(name).Reveal()); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, cluster.TailOf(filepath.Join(dir, cluster.LogName), 0))
 	}
-	return url, os.WriteFile(filepath.Join(r.dir, r.key+".current"), []byte(name), 0o600)
+	return name, os.WriteFile(filepath.Join(r.dir, r.key+".current"), []byte(name), 0o600)
 }
 
 // supervise starts the supervisor with the reading end of the FIFO, having
@@ -179,12 +187,16 @@ func (r *registry) supervise(name string) error {
 	if err := r.join(name); err != nil {
 		return err
 	}
+	// The shell shares the description; its read must wait.
+	if err := syscall.SetNonblock(fd, false); err != nil {
+		return err
+	}
 	settings := testSettings()
 	for key, value := range (cluster.Address{SocketDir: dir, Port: cluster.SocketPort}).Settings() {
 		settings[key] = value
 	}
 	start := cluster.StartConfig{Programs: r.programs, Account: r.account, DataDir: filepath.Join(dir, "data"), Settings: settings}
-	args := append([]string{"-c", supervisor, "supervise.sh", dir, strconv.Itoa(graceSeconds), r.programs.Path("postgres")}, start.Args()...)
+	args := append([]string{"-c", supervisor, "supervise.sh", dir, strconv.Itoa(r.grace), r.programs.Path("postgres")}, start.Args()...)
 	cmd := r.account.Daemon(dir, "/bin/sh", args...)
 	cmd.ExtraFiles = []*os.File{reader}
 	if err := cmd.Start(); err != nil {
@@ -201,6 +213,9 @@ func (r *registry) sweep() {
 		return
 	}
 	for _, dir := range dirs {
+		if os.Remove(dir) == nil {
+			continue // empty: its supervisor may not remove it from root's folder
+		}
 		fd, err := syscall.Open(filepath.Join(dir, "users"), syscall.O_WRONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 		if err == nil {
 			_ = syscall.Close(fd) // somebody reads: it lives, if only for those who use it
@@ -237,7 +252,8 @@ func runningServer(dir string) int {
 	return pid
 }
 
-func instanceURL(dir, name string) db.URL {
-	address := cluster.Address{SocketDir: filepath.Join(dir, name), Port: cluster.SocketPort}
+// url returns the superuser's URL of an instance.
+func (r *registry) url(name string) db.URL {
+	address := cluster.Address{SocketDir: filepath.Join(r.dir, name), Port: cluster.SocketPort}
 	return db.URL(address.URL(superuser, "", "postgres"))
 }

@@ -182,11 +182,34 @@ func (s *Server) Stop(t testing.TB, mode StopMode) {
 	s.end(t, syscall.Signal(mode))
 }
 
-// Kill ends the server with SIGKILL, as a crash would, and returns when it and
-// its backends have ended. Start then recovers it.
+// Kill ends the server and its backends with SIGKILL, as a crash would, and
+// returns when all have ended. Start then recovers it.
 func (s *Server) Kill(t testing.TB) {
 	t.Helper()
+	pids := s.processes(t)
+	signalAll(pids[1:], syscall.SIGSTOP) // none may finish its work after the postmaster's end
 	s.end(t, syscall.SIGKILL)
+	signalAll(pids[1:], syscall.SIGKILL)
+	waitGone(pids[1:])
+}
+
+// goneTimeout bounds the wait for killed backends. They are orphans, and where
+// nobody reaps those, a dead one looks alive for ever.
+const goneTimeout = 2 * time.Second
+
+func waitGone(pids []int) {
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	timeout := time.After(goneTimeout)
+	for _, pid := range pids {
+		for syscall.Kill(pid, 0) == nil {
+			select {
+			case <-ticker.C:
+			case <-timeout:
+				return
+			}
+		}
+	}
 }
 
 func (s *Server) end(t testing.TB, signal syscall.Signal) {
@@ -215,32 +238,34 @@ func (s *Server) end(t testing.TB, signal syscall.Signal) {
 // refuses; the returned function lets them go on.
 func (s *Server) Freeze(t testing.TB) (thaw func()) {
 	t.Helper()
-	pids, err := processTree(s.PID())
-	if err != nil {
-		t.Fatalf("dbtest: freeze server: %v", err)
-	}
+	pids := s.processes(t)
 	signalAll(pids, syscall.SIGSTOP)
 	return func() { signalAll(pids, syscall.SIGCONT) }
+}
+
+// processes returns the postmaster and its children, as ps lists them.
+func (s *Server) processes(t testing.TB) []int {
+	t.Helper()
+	postmaster := s.PID()
+	if postmaster == 0 {
+		t.Fatal("dbtest: the server isn't running")
+	}
+	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=").Output()
+	if err != nil {
+		t.Fatalf("dbtest: list processes: %v", err)
+	}
+	pids := []int{postmaster}
+	for line := range strings.Lines(string(out)) {
+		var pid, parent int
+		if _, err := fmt.Sscan(line, &pid, &parent); err == nil && parent == postmaster {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 func signalAll(pids []int, signal syscall.Signal) {
 	for _, pid := range pids {
 		_ = syscall.Kill(pid, signal) // a backend may have ended meanwhile
 	}
-}
-
-// processTree returns pid and its children, as ps lists them.
-func processTree(pid int) ([]int, error) {
-	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=").Output()
-	if err != nil {
-		return nil, fmt.Errorf("list processes: %w", err)
-	}
-	pids := []int{pid}
-	for line := range strings.Lines(string(out)) {
-		var child, parent int
-		if _, err := fmt.Sscan(line, &child, &parent); err == nil && parent == pid {
-			pids = append(pids, child)
-		}
-	}
-	return pids, nil
 }

@@ -278,10 +278,10 @@ SELECT ledger.guard('checkpoints', 'UPDATE OR DELETE');
 -- locks no reader of the parent out. Nobody is granted anything on them: all
 -- access is through the parent.
 
-CREATE FUNCTION ledger.make_events_partition(no bigint) RETURNS void
+CREATE FUNCTION ledger.make_events_partition(num bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    part text := 'events_' || lpad(no::text, 5, '0');
+    part text := 'events_' || lpad(num::text, 5, '0');
 BEGIN
     IF to_regclass('ledger.' || part) IS NOT NULL THEN
         RETURN;
@@ -291,11 +291,11 @@ BEGIN
     EXECUTE format('CREATE TABLE ledger.%I (LIKE ledger.events INCLUDING CONSTRAINTS INCLUDING COMMENTS) WITH (
         toast_tuple_target = 8160, autovacuum_freeze_min_age = 0,
         autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000)', part);
-    EXECUTE format('ALTER TABLE ledger.events ATTACH PARTITION ledger.%I FOR VALUES FROM (%s) TO (%s)', part, no << 24, (no + 1) << 24);
+    EXECUTE format('ALTER TABLE ledger.events ATTACH PARTITION ledger.%I FOR VALUES FROM (%s) TO (%s)', part, num << 24, (num + 1) << 24);
     PERFORM ledger.guard(part::name, '');
 END
 $$;
-COMMENT ON FUNCTION ledger.make_events_partition(bigint) IS 'Makes the partition of the indexes from no × 2^24, if it is missing.';
+COMMENT ON FUNCTION ledger.make_events_partition(bigint) IS 'Makes the partition of the indexes from num × 2^24, if it is missing.';
 
 CREATE FUNCTION ledger.make_ids_partition(month timestamptz) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -326,8 +326,8 @@ BEGIN
     IF upto > next + (1::bigint << 25) THEN
         RAISE EXCEPTION 'partitions up to % are too far ahead of %', upto, next USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    FOR no IN (next >> 24) .. (upto >> 24) LOOP
-        PERFORM ledger.make_events_partition(no);
+    FOR num IN (next >> 24) .. (upto >> 24) LOOP
+        PERFORM ledger.make_events_partition(num);
     END LOOP;
     RETURN ((greatest(upto, next) >> 24) + 1) << 24;
 END
@@ -348,31 +348,31 @@ COMMENT ON FUNCTION ledger.make_months() IS 'Makes the missing partitions of led
 -- Closing takes two transactions: the first needs a lock that shuts readers out
 -- and returns at once, the second reads the whole partition beside them.
 
-CREATE FUNCTION ledger.bound_partition(no bigint) RETURNS boolean
+CREATE FUNCTION ledger.bound_partition(num bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    part  text := 'events_' || lpad(no::text, 5, '0');
+    part  text := 'events_' || lpad(num::text, 5, '0');
     first timestamptz;
     last  timestamptz;
 BEGIN
-    IF (SELECT size FROM ledger.head WHERE shard = 0) < (no + 1) << 24 THEN
-        RAISE EXCEPTION 'partition % is not full', no USING ERRCODE = 'object_not_in_prerequisite_state';
+    IF (SELECT size FROM ledger.head WHERE shard = 0) < (num + 1) << 24 THEN
+        RAISE EXCEPTION 'partition % is not full', num USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
     IF EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass('ledger.' || part) AND conname = 'closed') THEN
         RETURN false;
     END IF;
-    SELECT recorded_at INTO STRICT first FROM ledger.events WHERE index >= no << 24 AND index < (no + 1) << 24 ORDER BY index LIMIT 1;
-    SELECT recorded_at INTO STRICT last FROM ledger.events WHERE index = ((no + 1) << 24) - 1;
+    SELECT recorded_at INTO STRICT first FROM ledger.events WHERE index >= num << 24 AND index < (num + 1) << 24 ORDER BY index LIMIT 1;
+    SELECT recorded_at INTO STRICT last FROM ledger.events WHERE index = ((num + 1) << 24) - 1;
     EXECUTE format('ALTER TABLE ledger.%I ADD CONSTRAINT closed CHECK (recorded_at BETWEEN %L AND %L) NOT VALID', part, first, last);
     RETURN true;
 END
 $$;
 COMMENT ON FUNCTION ledger.bound_partition(bigint) IS 'Gives a full partition its CHECK on recorded_at, not validated yet. False: it has it.';
 
-CREATE FUNCTION ledger.validate_partition(no bigint) RETURNS void
+CREATE FUNCTION ledger.validate_partition(num bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    EXECUTE format('ALTER TABLE ledger.%I VALIDATE CONSTRAINT closed', 'events_' || lpad(no::text, 5, '0'));
+    EXECUTE format('ALTER TABLE ledger.%I VALIDATE CONSTRAINT closed', 'events_' || lpad(num::text, 5, '0'));
 END
 $$;
 COMMENT ON FUNCTION ledger.validate_partition(bigint) IS 'Validates the CHECK of a closed partition, from when on ranges of time prune it.';
@@ -388,7 +388,7 @@ SELECT manti.allow('writer', 'SELECT, INSERT', 'TABLE ledger.events, ledger.ids,
 SELECT manti.allow('writer', 'SELECT, UPDATE', 'TABLE ledger.head');
 SELECT manti.allow('writer', 'UPDATE', 'TABLE ledger.spools');
 SELECT manti.allow('writer', 'DELETE', 'TABLE ledger.erasable');
-SELECT manti.allow('auditor', 'SELECT', 'ALL TABLES IN SCHEMA ledger');
+SELECT manti.allow('auditor', 'SELECT', 'TABLE ledger.head, ledger.events, ledger.ids, ledger.erasable, ledger.supersedes, ledger.rejected, ledger.answers, ledger.spools, ledger.tiles, ledger.checkpoints');
 
 -- The reader sees no private part, no salt, and of rejected records not their bytes.
 SELECT manti.allow('reader', 'SELECT', 'TABLE ledger.head, ledger.ids, ledger.supersedes, ledger.answers, ledger.spools, ledger.tiles, ledger.checkpoints');
