@@ -1,0 +1,319 @@
+package spool_test
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"manti/ledger/spool"
+)
+
+const sector = 512 // bytes that a disk writes whole or not at all
+
+var errCrashed = errors.New("the machine is off")
+
+// A disk is a file system in memory that forgets what wasn't synced: on a crash each sector holds any of the states that it went
+// through since the last sync, and of the directory's changes any prefix.
+type disk struct {
+	mu      sync.Mutex
+	rng     *rand.Rand // guarded by mu
+	names   map[string]*inode
+	durable map[string]*inode
+	changes []func(map[string]*inode) // to durable, not yet synced
+	locked  bool
+	ops     int // operations that change something, so far
+	crashAt int // the one that ends it all; 0 is never
+	off     bool
+
+	// fault, if set, is asked before each operation. An error with happened set comes after it has been done.
+	fault func(op, name string) (err error, happened bool)
+}
+
+// An inode is a file's bytes: as the process sees them, and on the platter.
+type inode struct {
+	cur, platter []byte
+	writes       []write // since the last sync
+}
+
+type write struct {
+	off  int64
+	data []byte
+}
+
+func newDisk(seed uint64) *disk {
+	return &disk{
+		rng: rand.New(rand.NewPCG(seed, 1)), names: map[string]*inode{}, durable: map[string]*inode{},
+	}
+}
+
+// step counts an operation that changes something. crash says that it is the last one: it may happen in part.
+func (d *disk) step(op, name string) (crash, after bool, err error) {
+	if d.off {
+		return false, false, errCrashed
+	}
+	if d.fault != nil {
+		if err, after = d.fault(op, filepath.Base(name)); err != nil && !after {
+			return false, false, err
+		}
+	}
+	d.ops++
+	if d.ops == d.crashAt {
+		d.off = true
+		return true, after, errCrashed
+	}
+	return false, after, err
+}
+
+// crash turns the machine off and returns the disk as it is found when it is on again. kill says that only the process ended:
+// then nothing is forgotten.
+func (d *disk) crash(kill bool) *disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.off = true
+	n := newDisk(d.rng.Uint64())
+	state := maps.Clone(d.durable)
+	if kill {
+		state = maps.Clone(d.names)
+	} else {
+		for _, change := range d.changes[:d.rng.IntN(len(d.changes)+1)] {
+			change(state)
+		}
+	}
+	for name, f := range state {
+		b := f.cur
+		if !kill {
+			b = f.after(d.rng)
+		}
+		n.names[name] = &inode{cur: slices.Clone(b), platter: slices.Clone(b)}
+	}
+	n.durable = maps.Clone(n.names)
+	return n
+}
+
+// after is what the platter may hold after a power cut.
+func (f *inode) after(rng *rand.Rand) []byte {
+	b := slices.Clone(f.platter)
+	if len(f.cur) > len(b) && rng.IntN(2) == 0 {
+		b = append(b, make([]byte, len(f.cur)-len(b))...)
+	}
+	bySector := map[int64][]write{}
+	for _, w := range f.writes {
+		for data, off := w.data, w.off; len(data) > 0; {
+			n := min(int64(len(data)), sector-off%sector)
+			bySector[off/sector] = append(bySector[off/sector], write{off, data[:n]})
+			data, off = data[n:], off+n
+		}
+	}
+	sectors := slices.Sorted(maps.Keys(bySector))
+	lost := rng.IntN(3) // 0 all, 1 none, 2 some
+	for _, s := range sectors {
+		ws := bySector[s]
+		n := len(ws)
+		switch lost {
+		case 0:
+			n = 0
+		case 2:
+			n = rng.IntN(len(ws) + 1)
+		}
+		for _, w := range ws[:n] {
+			if w.off < int64(len(b)) {
+				copy(b[w.off:], w.data)
+			}
+		}
+	}
+	return b
+}
+
+func (d *disk) MkdirAll(string) error { return nil }
+
+func (d *disk) Lock(dir string) (io.Closer, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.off {
+		return nil, errCrashed
+	}
+	if d.locked {
+		return nil, &spool.LockedError{Dir: dir}
+	}
+	d.locked = true
+	return lock{d}, nil
+}
+
+type lock struct{ d *disk }
+
+func (l lock) Close() error {
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	l.d.locked = false
+	return nil
+}
+
+func (d *disk) List(dir string) ([]string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var names []string
+	for name := range d.names {
+		names = append(names, filepath.Base(name))
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func (d *disk) Create(name string) (spool.File, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, _, err := d.step("create", name)
+	if err != nil {
+		return nil, err
+	}
+	f := &inode{}
+	d.change(func(m map[string]*inode) { m[name] = f })
+	return &file{d: d, name: name, f: f}, nil
+}
+
+// change does to the directory what a crash may forget until SyncDir.
+func (d *disk) change(fn func(map[string]*inode)) {
+	fn(d.names)
+	d.changes = append(d.changes, fn)
+}
+
+func (d *disk) Open(name string, write bool) (spool.File, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.off {
+		return nil, errCrashed
+	}
+	f := d.names[name]
+	if f == nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return &file{d: d, name: name, f: f}, nil
+}
+
+func (d *disk) Rename(from, to string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, _, err := d.step("rename", from)
+	if err != nil {
+		return err
+	}
+	f := d.names[from]
+	d.change(func(m map[string]*inode) {
+		delete(m, from)
+		m[to] = f
+	})
+	return nil
+}
+
+func (d *disk) Remove(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, _, err := d.step("remove", name)
+	if err != nil {
+		return err
+	}
+	d.change(func(m map[string]*inode) { delete(m, name) })
+	return nil
+}
+
+func (d *disk) SyncDir(dir string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, _, err := d.step("syncdir", dir); err != nil {
+		return err
+	}
+	d.durable = maps.Clone(d.names)
+	d.changes = nil
+	return nil
+}
+
+// A file is an open inode.
+type file struct {
+	d    *disk
+	name string
+	f    *inode
+}
+
+func (f *file) Close() error { return nil }
+
+func (f *file) Size() (int64, error) {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	return int64(len(f.f.cur)), nil
+}
+
+func (f *file) ReadAt(b []byte, off int64) (int, error) {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if f.d.off {
+		return 0, errCrashed
+	}
+	if off >= int64(len(f.f.cur)) {
+		return 0, io.EOF
+	}
+	n := copy(b, f.f.cur[off:])
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (f *file) WriteAt(b []byte, off int64) (int, error) {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	crash, after, err := f.d.step("write", f.name)
+	if err != nil && !crash && !after {
+		return 0, err
+	}
+	if crash {
+		b = b[:f.d.rng.IntN(len(b)+1)]
+	}
+	if errors.Is(err, io.ErrShortWrite) {
+		b, err = b[:len(b)/2], nil
+	}
+	if need := off + int64(len(b)); need > int64(len(f.f.cur)) {
+		f.f.cur = append(f.f.cur, make([]byte, need-int64(len(f.f.cur)))...)
+	}
+	copy(f.f.cur[off:], b)
+	f.f.writes = append(f.f.writes, write{off, slices.Clone(b)})
+	return len(b), err
+}
+
+func (f *file) Sync() error {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	crash, after, err := f.d.step("sync", f.name)
+	if crash && f.d.rng.IntN(2) == 0 || err == nil || after {
+		f.f.platter = append(f.f.platter, make([]byte, len(f.f.cur)-len(f.f.platter))...)
+		for _, w := range f.f.writes {
+			copy(f.f.platter[w.off:], w.data)
+		}
+		f.f.writes = nil
+	}
+	return err
+}
+
+// flip inverts bits of a byte of a file, as a bad disk does.
+func (d *disk) flip(name string, off int64, mask byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.names[name].cur[off] ^= mask
+	d.names[name].platter[off] ^= mask
+}
+
+// copyOf is the same disk again.
+func (d *disk) copyOf() *disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := newDisk(7)
+	for name, f := range d.names {
+		n.names[name] = &inode{cur: slices.Clone(f.cur), platter: slices.Clone(f.cur)}
+	}
+	n.durable = maps.Clone(n.names)
+	return n
+}
