@@ -1,6 +1,8 @@
 package domain
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -47,8 +49,22 @@ func (r *RequestCompleted) Clean() {
 		a.RequestID = CleanText(a.RequestID, MaxRequestID)
 	}
 	r.Tier, r.Private.Region = CleanText(r.Tier, MaxTagKey), CleanText(r.Private.Region, MaxTagKey)
-	if len(r.Private.RawUsage) > MaxRawUsage {
+	r.cleanRawUsage()
+}
+
+// cleanRawUsage leaves compact, valid JSON within the limit, or nothing.
+func (r *RequestCompleted) cleanRawUsage() {
+	if len(r.Private.RawUsage) == 0 {
 		r.Private.RawUsage = nil
+		return
+	}
+	var buf bytes.Buffer
+	if json.Compact(&buf, r.Private.RawUsage) == nil && buf.Len() <= MaxRawUsage && utf8.Valid(buf.Bytes()) {
+		r.Private.RawUsage = buf.Bytes()
+		return
+	}
+	r.Private.RawUsage = nil
+	if !slices.Contains(r.Private.Flags, FlagRawDropped) {
 		r.Private.Flags = append(r.Private.Flags, FlagRawDropped)
 	}
 }
@@ -80,7 +96,7 @@ func (r *RequestCompleted) checkClean() error {
 	ok := isClean(e.EndUser, MaxName) && isClean(e.Session, MaxName) && isClean(e.Client, MaxName) &&
 		isClean(e.Trace, MaxName) && isClean(e.ServedModel, MaxName) && isClean(e.ErrorText, MaxErrorText) &&
 		len(e.Tags) <= MaxTags && isClean(r.Tier, MaxTagKey) && isClean(r.Private.Region, MaxTagKey) &&
-		len(r.Private.RawUsage) <= MaxRawUsage
+		len(r.Private.RawUsage) <= MaxRawUsage && (len(r.Private.RawUsage) == 0 || json.Valid(r.Private.RawUsage))
 	for k, v := range e.Tags {
 		ok = ok && isClean(k, MaxTagKey) && isClean(v, MaxName)
 	}

@@ -60,11 +60,14 @@ func Encode(e Event, private, erasable Salt) (Encoded, error) {
 	if err := check(e); err != nil {
 		return Encoded{}, fmt.Errorf("encode %s %s: %w", e.Body.Kind(), e.ID, err)
 	}
+	if r, ok := e.Body.(*RequestCompleted); ok {
+		return encodeRequest(e, r, private, erasable), nil
+	}
 	pub, priv, eras := e.Body.parts()
 	out := Encoded{ID: e.ID, Kind: e.Body.Kind()}
 	body, err := marshal(pub)
 	if err == nil {
-		out.Public, err = marshal(envelope{EncodingVersion, out.Kind, e.ID, e.At, e.Author, body})
+		out.Public = appendEnvelope(nil, e, func(b []byte) []byte { return append(b, body...) })
 	}
 	if err == nil && priv != nil {
 		out.PrivateSalt = private
@@ -78,6 +81,17 @@ func Encode(e Event, private, erasable Salt) (Encoded, error) {
 		return Encoded{}, fmt.Errorf("encode %s %s: %w", out.Kind, e.ID, err)
 	}
 	return out, nil
+}
+
+func encodeRequest(e Event, r *RequestCompleted, private, erasable Salt) Encoded {
+	out := Encoded{ID: e.ID, Kind: KindRequestCompleted, PrivateSalt: private}
+	out.Public = appendEnvelope(make([]byte, 0, 1024), e, r.RequestPublic.appendJSON)
+	out.Private = r.Private.appendJSON(make([]byte, 0, 1024))
+	if r.Erasable.orNil() != nil {
+		out.ErasableSalt = erasable
+		out.Erasable = r.Erasable.appendJSON(make([]byte, 0, 256))
+	}
+	return out
 }
 
 // marshal is compact JSON with the fields in the order of their declaration and

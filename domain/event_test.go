@@ -2,6 +2,7 @@ package domain_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -281,6 +282,44 @@ func FuzzParseRecord(f *testing.F) {
 		}
 		_, _ = domain.Decode(e) // must not panic, whatever it holds
 	})
+}
+
+// What is written by hand is what encoding/json makes of the structs' tags.
+func TestHandWrittenEncodingIsTheTags(t *testing.T) {
+	t.Parallel()
+	plain := func(v any) string {
+		var buf bytes.Buffer
+		enc := json.NewEncoder(&buf)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(v); err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSuffix(buf.String(), "\n")
+	}
+	full := samples()[0]
+	strange := samples()[0]
+	r := strange.Body.(*domain.RequestCompleted)
+	r.Erasable.EndUser = "\"\\\b\f\n\r\t\x01\x1f\x7f é \u2028\u2029 😀 <>&"
+	r.Erasable.Tags = map[string]string{"z\n": "\u2028", "": "x", "a": ""}
+	r.Private.Flags = []string{"b", "a"}
+	for _, e := range []domain.Event{full, strange, {ID: full.ID, At: full.At, Body: &domain.RequestCompleted{RequestPublic: domain.RequestPublic{Charge: domain.Price{Currency: "USD"}}, Private: domain.RequestPrivate{Cost: domain.Price{Currency: "USD"}}}}} {
+		enc, err := domain.Encode(e, domain.Salt{1}, domain.Salt{2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := e.Body.(*domain.RequestCompleted)
+		if want := plain(r.Private); string(enc.Private) != want {
+			t.Errorf("private:\ngot  %s\nwant %s", enc.Private, want)
+		}
+		if enc.Erasable != nil {
+			if want := plain(r.Erasable); string(enc.Erasable) != want {
+				t.Errorf("erasable:\ngot  %s\nwant %s", enc.Erasable, want)
+			}
+		}
+		if want := `"body":` + plain(r.RequestPublic) + "}"; !strings.HasSuffix(string(enc.Public), want) {
+			t.Errorf("public:\ngot  %s\nwant …%s", enc.Public, want)
+		}
+	}
 }
 
 func BenchmarkEncodeRequest(b *testing.B) {

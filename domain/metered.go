@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 )
 
 // Metered is Usage in its JSON form: an object from meter name to quantity,
@@ -15,21 +14,16 @@ type Metered Usage
 func (m Metered) IsZero() bool { return m == Metered{} }
 
 // MarshalJSON writes the non-zero meters.
-func (m Metered) MarshalJSON() ([]byte, error) {
-	b := append(make([]byte, 0, 96), '{')
+func (m Metered) MarshalJSON() ([]byte, error) { return m.appendJSON(nil), nil }
+
+func (m Metered) appendJSON(b []byte) []byte {
+	o := openObject(b)
 	for i, n := range m {
-		if n == 0 {
-			continue
+		if n != 0 {
+			o.int(meterNames[i], n)
 		}
-		if len(b) > 1 {
-			b = append(b, ',')
-		}
-		b = append(b, '"')
-		b = append(b, meterNames[i]...)
-		b = append(b, '"', ':')
-		b = strconv.AppendInt(b, n, 10)
 	}
-	return append(b, '}'), nil
+	return o.close()
 }
 
 // ErrMeter is returned for usage with an unknown meter or a negative quantity.
