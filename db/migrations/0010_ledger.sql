@@ -135,8 +135,7 @@ CREATE TABLE ledger.events (
     CONSTRAINT events_charge_currency CHECK ((charge IS NULL) = (charge_currency IS NULL) AND charge_currency ~ '^[A-Z]{3}$'),
     CONSTRAINT events_usage CHECK (LEAST(input, input_audio, input_image, cache_read, cache_write_5m, cache_write_1h,
         output, reasoning, output_audio, output_image, web_search, file_search) > 0),
-    CONSTRAINT events_call CHECK (kind <> 'RequestCompleted' OR (request_id IS NOT NULL AND outcome IS NOT NULL
-        AND cost IS NOT NULL AND charge IS NOT NULL))
+    CONSTRAINT events_call CHECK (kind <> 'RequestCompleted' OR (request_id IS NOT NULL AND cost IS NOT NULL AND charge IS NOT NULL))
 ) PARTITION BY RANGE (index);
 
 COMMENT ON TABLE ledger.events IS 'The ledger. canonical is the event; leaf proves it; every other column says the same for SQL and is NULL where the event has nothing. Partitions hold 2^24 indexes each.';
