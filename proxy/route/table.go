@@ -23,8 +23,7 @@ type Target struct {
 
 // Entry is one model that can be asked for.
 type Entry struct {
-	// Name is the model's name in the catalogue, with the provider before it
-	// ("sim/fast") if callers must write it so.
+	// Name is the model's name in the catalogue.
 	Name string
 	Card *domain.ModelCard
 	// hosts are the ways to the provider, one per dialect that it speaks.
@@ -45,8 +44,8 @@ type Table struct {
 	hint    string                       // a model that works, for errors
 }
 
-// SimProvider is the name of the simulated provider. Its models are asked for
-// with it as a prefix only.
+// SimProvider is the name of the simulated provider. All its models' names
+// begin with it.
 const SimProvider = "sim"
 
 // New makes the routes of all the book's models whose provider has a host.
@@ -89,10 +88,10 @@ func (t *Table) add(card *domain.ModelCard, hosts []*host.Host) {
 func names(card *domain.ModelCard) []string {
 	var out []string
 	for _, n := range append([]string{card.Name}, card.Aliases...) {
-		if card.Provider != SimProvider {
-			out = append(out, n)
+		out = append(out, n)
+		if prefix := card.Provider + "/"; !strings.HasPrefix(n, prefix) {
+			out = append(out, prefix+n)
 		}
-		out = append(out, card.Provider+"/"+n)
 	}
 	return out
 }
@@ -176,7 +175,7 @@ func (t *Table) Price(target *domain.ModelCard, served string) (card *domain.Mod
 	if served == "" || served == target.Name || slices.Contains(target.Aliases, served) {
 		return target, true
 	}
-	if c, ok := t.known[target.Provider+"/"+served]; ok {
+	if c, ok := t.known[target.Provider+"/"+strings.TrimPrefix(served, target.Provider+"/")]; ok {
 		return c, true
 	}
 	return target, strings.HasPrefix(served, target.Name)
