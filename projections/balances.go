@@ -1,0 +1,74 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
+
+	"manti/domain"
+	"manti/ledger"
+)
+
+// Balances are the sums of cost, charge and held per organisation and currency.
+func Balances() *Projection {
+	return &Projection{name: "balances", version: 1, tables: []table{{"balances", balanceRow}}, fold: foldBalances}
+}
+
+const balanceRow = `ROW(t.org_id, t.currency, t.calls, trim_scale(t.cost), trim_scale(t.charge), trim_scale(t.held))`
+
+func foldBalances(ctx context.Context, tx pgx.Tx, p *Projection, b *ledger.Batch) (decimal.Decimal, error) {
+	hash := p.tables[0].hash()
+	return scanChange(ctx, tx, p.sql(`
+WITH `+withCalls(callOwner+", cost, cost_currency, charge, charge_currency, held")+`,
+part AS (
+	SELECT org_id, cost_currency AS currency, 0 AS calls, sum(cost) AS cost, 0 AS charge, 0 AS held FROM batch GROUP BY 1, 2
+	UNION ALL
+	SELECT org_id, charge_currency, count(*), 0, sum(charge), COALESCE(sum(held), 0) FROM batch GROUP BY 1, 2
+	UNION ALL
+	SELECT org_id, cost_currency, 0, -sum(cost), 0, 0 FROM replaced GROUP BY 1, 2
+	UNION ALL
+	SELECT org_id, charge_currency, -count(*), 0, -sum(charge), -COALESCE(sum(held), 0) FROM replaced GROUP BY 1, 2
+), delta AS MATERIALIZED (
+	SELECT org_id, currency, sum(calls)::bigint AS calls, sum(cost) AS cost, sum(charge) AS charge, sum(held) AS held
+	FROM part GROUP BY 1, 2
+), old AS (
+	SELECT `+hash+` AS hash FROM {balances} t JOIN delta USING (org_id, currency)
+), new AS (
+	INSERT INTO {balances} AS t (org_id, currency, calls, cost, charge, held)
+	SELECT org_id, currency, calls, cost, charge, held FROM delta
+	ON CONFLICT (org_id, currency) DO UPDATE SET
+		calls = t.calls + excluded.calls, cost = t.cost + excluded.cost,
+		charge = t.charge + excluded.charge, held = t.held + excluded.held
+	RETURNING `+hash+` AS hash
+)
+`+changeOfHashes), b.From, b.To)
+}
+
+// Balance is what an organisation's calls sum up to in one currency.
+type Balance struct {
+	Org      domain.OrgID
+	Currency domain.Currency
+	// Calls are those that are charged in this currency.
+	Calls int64
+	// Cost is what providers take, Charge what the organisation pays. Held is
+	// what calls of unknown outcome could have cost; it isn't part of Charge.
+	Cost, Charge, Held decimal.Decimal
+}
+
+// ReadBalances lists the balances of an organisation, or of all if org is
+// zero, by organisation and currency.
+func ReadBalances(ctx context.Context, q Querier, org domain.OrgID) ([]Balance, error) {
+	const query = `SELECT org_id, currency, calls, cost, charge, held FROM projections.balances
+		WHERE $1::uuid IS NULL OR org_id = $1 ORDER BY org_id, currency`
+	rows, err := q.Query(ctx, query, idOrNull(org))
+	if err != nil {
+		return nil, fmt.Errorf("read balances: %w", err)
+	}
+	balances, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Balance])
+	if err != nil {
+		return nil, fmt.Errorf("read balances: %w", err)
+	}
+	return balances, nil
+}

@@ -1,0 +1,65 @@
+package projections
+
+import (
+	"context"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
+
+	"manti/ledger"
+)
+
+// Usage is what was used and paid by the hour, key, model and provider.
+func Usage() *Projection {
+	row := `ROW(t.org_id, extract(epoch FROM t.hour), t.project_id, t.key_id, t.model, t.provider,
+		t.cost_currency, t.charge_currency, ` + each(usageSums(), "trim_scale(t.%::numeric)", ", ") + `)`
+	return &Projection{name: "usage", version: 1, tables: []table{{"usage", row}}, fold: foldUsage}
+}
+
+// usageKey are the columns of the primary key.
+const usageKey = `org_id, hour, project_id, key_id, model, provider, cost_currency, charge_currency`
+
+// usageSums are the columns that are sums.
+func usageSums() []string {
+	return append(meters(), "calls", "failed", "unknown", "cost", "charge", "held")
+}
+
+func foldUsage(ctx context.Context, tx pgx.Tx, p *Projection, b *ledger.Batch) (decimal.Decimal, error) {
+	return scanChange(ctx, tx, p.sql(foldUsageSQL(p.tables[0].hash())), b.From, b.To)
+}
+
+func foldUsageSQL(hash string) string {
+	sums := usageSums()
+	calls := withCalls(callOwner + `, at, key_id, model, provider, outcome,
+		cost, cost_currency, charge, charge_currency, held, ` + strings.Join(meters(), ", "))
+	return `
+WITH ` + calls + `,
+part AS (
+	SELECT ` + usageKey + `, ` + each(sums, "COALESCE(sum(%), 0) AS %", ", ") + `
+	FROM (` + usageRow("batch") + `) b GROUP BY ` + usageKey + `
+	UNION ALL
+	SELECT ` + usageKey + `, ` + each(sums, "-COALESCE(sum(%), 0)", ", ") + `
+	FROM (` + usageRow("replaced") + `) r GROUP BY ` + usageKey + `
+), delta AS MATERIALIZED (
+	SELECT ` + usageKey + `, ` + each(sums, "sum(%) AS %", ", ") + ` FROM part GROUP BY ` + usageKey + `
+), old AS (
+	SELECT ` + hash + ` AS hash FROM {usage} t JOIN delta USING (` + usageKey + `)
+), new AS (
+	INSERT INTO {usage} AS t (` + usageKey + `, ` + each(sums, "%", ", ") + `)
+	SELECT ` + usageKey + `, ` + each(sums, "%", ", ") + ` FROM delta
+	ON CONFLICT (` + usageKey + `) DO UPDATE SET ` + each(sums, "% = t.% + excluded.%", ", ") + `
+	RETURNING ` + hash + ` AS hash
+)
+` + changeOfHashes
+}
+
+// usageRow is each event of batch or replaced as a row of usage.
+func usageRow(from string) string {
+	return `SELECT x.org_id, date_trunc('hour', ` + admittedAt + `, 'UTC') AS hour, x.project_id,
+		COALESCE(x.key_id, '` + noID + `') AS key_id,
+		COALESCE(x.model, '') AS model, COALESCE(x.provider, '') AS provider, x.cost_currency, x.charge_currency,
+		1 AS calls, (x.outcome IN ('provider_error', 'upstream_failed', 'broken', 'failed'))::int AS failed,
+		(x.outcome = 'unknown')::int AS unknown, x.cost, x.charge, x.held, ` + each(meters(), "x.%", ", ") + `
+		FROM ` + from + ` x`
+}
