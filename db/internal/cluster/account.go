@@ -79,6 +79,28 @@ func ordinaryUsers() []string {
 	return names
 }
 
+// As returns the account of another UID, which only root can take on.
+func (a Account) As(uid int) (Account, error) {
+	if !a.switched {
+		return Account{}, errors.New("only root can run programs as another user")
+	}
+	if uid == 0 {
+		return Account{}, errors.New("PostgreSQL refuses to run as root")
+	}
+	if known, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return accountOf(known)
+	}
+	return Account{UID: uid, GID: uid, switched: true}, nil
+}
+
+// Reaches reports whether the account may enter the folder.
+func (a Account) Reaches(dir string) bool {
+	if !a.switched {
+		return true
+	}
+	return a.Command("/", "/bin/sh", "-c", `cd -- "$1"`, "sh", dir).Run() == nil
+}
+
 // Switched reports whether the account is another than this process's.
 func (a Account) Switched() bool { return a.switched }
 
@@ -103,9 +125,9 @@ func (a Account) Own(path string) error {
 	})
 }
 
-// command prepares a program of the account: own process group, own credentials,
+// Command prepares a program of the account: own process group, own credentials,
 // clean environment, a working directory that it can read.
-func (a Account) command(dir, program string, args ...string) *exec.Cmd {
+func (a Account) Command(dir, program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = dir
 	cmd.Env = a.environ()
@@ -116,7 +138,7 @@ func (a Account) command(dir, program string, args ...string) *exec.Cmd {
 // Daemon prepares a program of the account that outlives this process: a session
 // of its own, no terminal, no output of ours.
 func (a Account) Daemon(dir, program string, args ...string) *exec.Cmd {
-	cmd := a.command(dir, program, args...)
+	cmd := a.Command(dir, program, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: a.credential()}
 	return cmd
 }

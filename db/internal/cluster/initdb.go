@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -47,17 +48,43 @@ func Init(ctx context.Context, cfg InitConfig) error {
 	} else {
 		args = append(args, "--data-checksums")
 	}
-	var output bytes.Buffer
-	cmd := cfg.Account.command(filepath.Dir(cfg.DataDir), cfg.Programs.Path("initdb"), args...)
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if cfg.Account.Name == "" {
-		lendName(cmd, cfg.Account)
-	}
-	if err := runCommand(ctx, cmd); err != nil {
-		return fmt.Errorf("initdb: %w%s", err, quoteTail(output.String()))
+	output, err := cfg.Account.Run(ctx, cfg.Account.Command(filepath.Dir(cfg.DataDir), cfg.Programs.Path("initdb"), args...))
+	if err != nil {
+		return fmt.Errorf("initdb: %w%s", err, quoteTail(output))
 	}
 	return nil
 }
+
+// Run runs a command of the account to its end and returns what it printed. When
+// ctx ends first, the command's process group is interrupted. An account without
+// a name is lent one if the system allows it (see lendName).
+func (a Account) Run(ctx context.Context, cmd *exec.Cmd) (output string, err error) {
+	var printed bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &printed, &printed
+	if a.Name == "" {
+		named := *cmd
+		attr := *cmd.SysProcAttr
+		named.SysProcAttr = &attr
+		lendName(&named, a)
+		if err := runCommand(ctx, &named); !isForbidden(err) {
+			return printed.String(), err
+		}
+	}
+	err = runCommand(ctx, cmd)
+	return printed.String(), err
+}
+
+// isForbidden reports whether a command could not even be started as asked:
+// user namespaces are switched off, used up or unknown.
+func isForbidden(err error) bool {
+	var start *startError
+	return errors.As(err, &start)
+}
+
+// startError is an error before the program ran.
+type startError struct{ error }
+
+func (e *startError) Unwrap() error { return e.error }
 
 // passwordFile writes the password where only the account reads it.
 func passwordFile(cfg InitConfig) (string, error) {
@@ -82,7 +109,7 @@ func passwordFile(cfg InitConfig) (string, error) {
 // runCommand runs cmd until it ends; when ctx ends first, its process group is interrupted.
 func runCommand(ctx context.Context, cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
-		return err
+		return &startError{err}
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
@@ -104,14 +131,20 @@ func runCommand(ctx context.Context, cmd *exec.Cmd) error {
 // maxTailLines is how much of a log an error quotes.
 const maxTailLines = 15
 
-// quoteTail formats the last lines of a program's output for an error.
-func quoteTail(output string) string {
+// LastLines returns the last lines of a program's output.
+func LastLines(output string) string {
 	lines := strings.Split(strings.TrimSpace(output), "\n")
 	if len(lines) > maxTailLines {
 		lines = lines[len(lines)-maxTailLines:]
 	}
-	if len(lines) == 1 && lines[0] == "" {
+	return strings.Join(lines, "\n  ")
+}
+
+// quoteTail formats the last lines of a program's output for an error.
+func quoteTail(output string) string {
+	tail := LastLines(output)
+	if tail == "" {
 		return ""
 	}
-	return "; it said:\n  " + strings.Join(lines, "\n  ")
+	return "; it said:\n  " + tail
 }

@@ -116,7 +116,7 @@ func Start(cfg StartConfig) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the server's log: %w", err)
 	}
-	cmd := cfg.Account.command(cfg.DataDir, cfg.Programs.Path("postgres"), cfg.Args()...)
+	cmd := cfg.Account.Command(cfg.DataDir, cfg.Programs.Path("postgres"), cfg.Args()...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s as %s: %w", cmd.Path, cfg.Account, err)
