@@ -28,7 +28,7 @@ type archive struct {
 	sections map[string]string
 }
 
-func readArchive(t *testing.T, path string) *archive {
+func readArchive(t testing.TB, path string) *archive {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {

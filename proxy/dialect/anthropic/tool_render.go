@@ -3,6 +3,7 @@ package anthropic
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"manti/proxy/llm"
@@ -11,21 +12,38 @@ import (
 
 // tools writes the tools and what the model must do with them.
 func (r *renderer) tools() {
-	if len(r.req.Tools) == 0 {
+	if !r.hasTools() {
+		r.lostTools()
 		return
 	}
 	r.w.key("tools")
 	r.w.open('[')
 	for i := range r.req.Tools {
-		r.tool(&r.req.Tools[i], "tools["+strconv.Itoa(i)+"]")
+		r.tool(&r.req.Tools[i], toolPath(i))
 	}
 	r.w.close(']')
+	r.lostTools()
 	r.toolChoice()
+}
+
+func toolPath(i int) string { return "tools[" + strconv.Itoa(i) + "]" }
+
+// hasTools reports whether there is a tool that Anthropic can be told of.
+func (r *renderer) hasTools() bool {
+	return slices.ContainsFunc(r.req.Tools, func(t llm.ToolDef) bool { return t.Raw == nil })
+}
+
+// lostTools names the tools that only another dialect has.
+func (r *renderer) lostTools() {
+	for i := range r.req.Tools {
+		if t := &r.req.Tools[i]; t.Raw != nil {
+			r.meaning(toolPath(i), "Anthropic has no tool of type "+t.Type+".")
+		}
+	}
 }
 
 func (r *renderer) tool(t *llm.ToolDef, path string) {
 	if t.Raw != nil {
-		r.meaning(path, "Anthropic has no tool of type "+t.Type+".")
 		return
 	}
 	r.w.open('{')
@@ -44,8 +62,8 @@ func (r *renderer) tool(t *llm.ToolDef, path string) {
 	r.w.close('}')
 }
 
-// schema is a tool's schema. Anthropic must have one, and it must say that it is of an
-// object, where OpenAI takes none for no arguments.
+// schema is a tool's schema. Anthropic must have one, and it must say that it
+// is of an object; OpenAI takes none at all for no arguments.
 func (r *renderer) schema(raw json.RawMessage, path string) json.RawMessage {
 	if scan.IsNull(raw) {
 		return json.RawMessage(`{"type":"object","properties":{}}`)
@@ -103,5 +121,5 @@ func (r *renderer) toolChoice() {
 // forced reports whether the model must call a tool.
 func (r *renderer) forced() bool {
 	c := r.req.ToolChoice
-	return c != nil && c.Raw == nil && (c.Mode == llm.ToolRequired || c.Mode == llm.ToolNamed) && len(r.req.Tools) > 0
+	return c != nil && c.Raw == nil && (c.Mode == llm.ToolRequired || c.Mode == llm.ToolNamed) && r.hasTools()
 }
