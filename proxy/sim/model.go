@@ -44,8 +44,8 @@ func BuiltIn() map[string]Model {
 		"reasoner":    {FirstByte: 4 * time.Second, Gap: 15 * time.Millisecond, Output: 300, Reasoning: 500, Caches: true},
 		"embed":       {Embedding: true},
 
-		"w1":     {Chunks: 30, ChunkBytes: 20, Stamped: true},
-		"w2":     {FirstByte: 50 * time.Millisecond, Chunks: 30, ChunkBytes: 20, Stamped: true},
+		"w1":     {Chunks: 24, ChunkBytes: 20, Stamped: true},
+		"w2":     {FirstByte: 50 * time.Millisecond, Chunks: 24, ChunkBytes: 20, Stamped: true},
 		"w3":     {Chunks: 100, ChunkBytes: 20, Stamped: true},
 		"w4":     {Chunks: 250, ChunkBytes: 20, Gap: 20 * time.Millisecond, Stamped: true},
 		"w4slow": {Chunks: 100, ChunkBytes: 20, Gap: 200 * time.Millisecond, Stamped: true},
