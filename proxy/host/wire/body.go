@@ -142,11 +142,13 @@ func (b *body) fill() {
 	b.stopped(b.c.refill())
 }
 
-// stopped takes the error of a read: only a body without a length may end so.
+// stopped takes the error of a read: only a body without a length may end so, and
+// over TLS only with its farewell (RFC 9112 §9.8), of which crypto/tls makes
+// nothing.
 func (b *body) stopped(err error) {
 	switch {
 	case err == nil:
-	case b.framing == toClose && errors.Is(err, io.EOF):
+	case b.framing == toClose && errors.Is(err, io.EOF) && (b.c.plain() || !b.c.sock.bare):
 		b.ended = true
 	case errors.Is(err, io.EOF):
 		b.broken = io.ErrUnexpectedEOF

@@ -10,6 +10,10 @@ import (
 	"time"
 )
 
+// maxEmptyReads is how often a read may bring neither a byte nor an error, as
+// io.Reader allows.
+const maxEmptyReads = 16
+
 // conn is a connection to an endpoint. It belongs to one call at a time, or to
 // the endpoint's pool.
 type conn struct {
@@ -171,19 +175,19 @@ func (c *conn) refill() error {
 
 // read returns at least one byte, or why there is none.
 func (c *conn) read(p []byte) (int, error) {
-	if err := c.readErr; err != nil {
-		return 0, err
-	}
-	n, err := c.nc.Read(p)
-	if n == 0 {
-		if err == nil {
-			err = io.ErrNoProgress
+	err := c.readErr
+	for empty := 0; err == nil; empty++ {
+		var n int
+		if n, err = c.nc.Read(p); n > 0 {
+			c.readErr = err
+			c.seen = time.Now()
+			return n, nil
 		}
-		return 0, err
+		if empty == maxEmptyReads {
+			return 0, io.ErrNoProgress
+		}
 	}
-	c.readErr = err
-	c.seen = time.Now()
-	return n, nil
+	return 0, err
 }
 
 // setLimit lets reads wait until d behind from; d <= 0: for ever.

@@ -15,6 +15,9 @@ const (
 	inlineBody = 64 << 10
 	// writePiece is how much is written under one deadline.
 	writePiece = 256 << 10
+	// writeReturns is how long the end of an upload may trail the answer's end
+	// before the connection is given up.
+	writeReturns = 50 * time.Millisecond
 )
 
 // send writes the request, or starts to if it is long. It returns how many of its
@@ -100,9 +103,21 @@ type upload struct {
 	end  time.Time
 }
 
-// complete says whether all was written; where there is no upload, it was.
+// complete says whether all was written; where there is no upload, it was. The
+// peer may have read and answered all before the last write has even returned:
+// so it waits for a moment.
 func (u *upload) complete() bool {
-	return u == nil || u.ended() && u.err == nil
+	if u == nil {
+		return true
+	}
+	if !u.ended() {
+		select {
+		case <-u.done:
+		case <-time.After(writeReturns):
+			return false
+		}
+	}
+	return u.err == nil
 }
 
 func (u *upload) ended() bool {

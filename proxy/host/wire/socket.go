@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync/atomic"
@@ -27,6 +28,8 @@ type socket struct {
 	armed  time.Time     // the read deadline that conn has now
 	stall  time.Duration // a write may stand still for this long, up to twice
 	wArmed time.Time     // the write deadline that conn has now
+
+	bare bool // a read has met the end of the stream itself
 
 	nowait bool   // Read returns os.ErrDeadlineExceeded rather than wait
 	try    []byte // what tryFD reads into
@@ -74,7 +77,11 @@ func (s *socket) Read(p []byte) (int, error) {
 	}
 	for {
 		n, err := s.conn.Read(p)
-		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if n > 0 || err == nil {
+			return n, err
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			s.bare = errors.Is(err, io.EOF)
 			return n, err
 		}
 		if !s.limit.IsZero() && !time.Now().Before(s.limit) {
