@@ -37,15 +37,15 @@ type recording struct {
 	} `json:"usage"`
 }
 
-// recordings reads all exchanges with Anthropic. They aren't part of the
+// recordings reads all exchanges of a file. They aren't part of the
 // project: MANTI_RECORDINGS names their folder.
-func recordings(tb testing.TB) []recording {
+func recordings(tb testing.TB, file string) []recording {
 	tb.Helper()
 	folder := os.Getenv("MANTI_RECORDINGS")
 	if folder == "" {
 		folder = filepath.Join("..", "..", "..", "..", "shared", "recordings")
 	}
-	f, err := os.Open(filepath.Join(folder, "public", "anthropic.jsonl"))
+	f, err := os.Open(filepath.Join(folder, "public", file))
 	if err != nil {
 		tb.Skipf("no recordings to replay (set MANTI_RECORDINGS to their folder): %v", err)
 	}
@@ -72,7 +72,7 @@ func recordings(tb testing.TB) []recording {
 func TestRecordings(t *testing.T) {
 	t.Parallel()
 	count := 0
-	for _, r := range recordings(t) {
+	for _, r := range recordings(t, "anthropic.jsonl") {
 		if r.Kind != "messages" && r.Kind != "messages.count_tokens" {
 			continue // the API before Messages
 		}
