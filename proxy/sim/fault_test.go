@@ -28,8 +28,8 @@ type how struct {
 }
 
 var (
-	lost  = errors.New("the body or answer ends too early")
-	tired = context.DeadlineExceeded
+	errLost  = errors.New("the body or answer ends too early")
+	errTired = context.DeadlineExceeded
 )
 
 // TestFaults makes a call of each fault, plain and streamed, in both APIs, in
@@ -53,12 +53,12 @@ func TestFaults(t *testing.T) {
 		sim.FaultContext:    both(status(400)),
 		sim.FaultQuota:      both(rejected), // 402 or 429
 		sim.FaultReset:      both(how{err: syscall.ECONNRESET, outcome: sim.Cut}),
-		sim.FaultHangup:     both(how{err: lost, outcome: sim.Cut}),
-		sim.FaultStall:      both(how{err: tired, outcome: sim.Cut}),
-		sim.FaultNotHTTP:    both(how{err: lost, outcome: sim.Failed}),
+		sim.FaultHangup:     both(how{err: errLost, outcome: sim.Cut}),
+		sim.FaultStall:      both(how{err: errTired, outcome: sim.Cut}),
+		sim.FaultNotHTTP:    both(how{err: errLost, outcome: sim.Failed}),
 		sim.FaultResetMid:   both(with(half, func(h *how) { h.err = syscall.ECONNRESET })),
-		sim.FaultHangupMid:  both(with(half, func(h *how) { h.err = lost })),
-		sim.FaultStallMid:   both(with(half, func(h *how) { h.err = tired })),
+		sim.FaultHangupMid:  both(with(half, func(h *how) { h.err = errLost })),
+		sim.FaultStallMid:   both(with(half, func(h *how) { h.err = errTired })),
 		sim.FaultCut:        both(half),
 		sim.FaultGarbage:    {{status: 200, outcome: sim.Failed}, half},
 		sim.FaultEmpty:      both(how{status: 200, outcome: sim.Failed}),
@@ -114,8 +114,8 @@ func checkEnd(t *testing.T, p *sim.Provider, a answer, want how) {
 		if a.err != nil {
 			t.Errorf("error %v, want none", a.err)
 		}
-	case lost:
-		if a.err == nil || errors.Is(a.err, tired) || errors.Is(a.err, syscall.ECONNRESET) {
+	case errLost:
+		if a.err == nil || errors.Is(a.err, errTired) || errors.Is(a.err, syscall.ECONNRESET) {
 			t.Errorf("error %v, want one of a lost body", a.err)
 		}
 	default:

@@ -19,7 +19,7 @@ func start(t testing.TB, cfg sim.Config) *sim.Provider {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.Close)
+	t.Cleanup(func() { _ = p.Close() }) // it has no error
 	return p
 }
 

@@ -88,8 +88,9 @@ func (p *Provider) start(c net.Conn) bool {
 const readBytes = 16 << 10
 
 // Close closes all connections and waits until nothing is served any more.
-// Calls that were running are cut. The books stay readable.
-func (p *Provider) Close() {
+// Calls that were running are cut. The books stay readable. It always returns
+// nil.
+func (p *Provider) Close() error {
 	p.mu.Lock()
 	if !p.closed {
 		p.closed = true
@@ -100,6 +101,7 @@ func (p *Provider) Close() {
 	}
 	p.mu.Unlock()
 	p.serving.Wait()
+	return nil
 }
 
 var _ http.Handler = (*Provider)(nil)
