@@ -61,24 +61,21 @@ func joinCluster(ctx context.Context) (db.URL, error) {
 }
 
 func newRegistry(ctx context.Context) (*registry, error) {
-	programs, err := findPrograms(ctx)
-	if err != nil {
-		return nil, err
-	}
 	account, err := cluster.ServerAccount()
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.New()
-	fmt.Fprintln(sum, programs, testSettings(), supervisor)
-	r := &registry{key: hex.EncodeToString(sum.Sum(nil))[:8], account: account, programs: programs, grace: graceSeconds}
-	const longest = len("/manti-pg-4294967295/12345678-1234567890abcdef")
-	r.dir = os.TempDir()
-	if len(r.dir)+longest > cluster.MaxSocketDir {
-		r.dir = "/tmp"
+	r := &registry{dir: sharedDir(), account: account, grace: graceSeconds}
+	if err := r.makeDir(); err != nil {
+		return nil, err
 	}
-	r.dir = filepath.Join(r.dir, "manti-pg-"+strconv.Itoa(os.Getuid()))
-	return r, r.makeDir()
+	if r.programs, err = findPrograms(ctx, r.dir); err != nil {
+		return nil, err
+	}
+	sum := sha256.New()
+	fmt.Fprintln(sum, r.programs, testSettings(), supervisor)
+	r.key = hex.EncodeToString(sum.Sum(nil))[:8]
+	return r, nil
 }
 
 // joinOrStart returns the name of a running instance that this process is a user of.
@@ -94,6 +91,16 @@ func (r *registry) joinOrStart(ctx context.Context) (string, error) {
 	}
 	r.sweep()
 	return r.start(ctx)
+}
+
+// sharedDir returns the folder of this user's instances, short enough for a socket's path.
+func sharedDir() string {
+	const longest = len("/manti-pg-4294967295/12345678-1234567890abcdef")
+	base := os.TempDir()
+	if len(base)+longest > cluster.MaxSocketDir {
+		base = "/tmp"
+	}
+	return filepath.Join(base, "manti-pg-"+strconv.Itoa(os.Getuid()))
 }
 
 // makeDir makes the shared folder, which the server's account must pass through,

@@ -78,14 +78,11 @@ func NewServer(t testing.TB, opts ServerOptions) *Server {
 }
 
 func newServer(ctx context.Context, opts ServerOptions) (*Server, error) {
-	programs, err := findPrograms(ctx)
+	r, err := newRegistry(ctx)
 	if err != nil {
 		return nil, err
 	}
-	account, err := cluster.ServerAccount()
-	if err != nil {
-		return nil, err
-	}
+	programs, account := r.programs, r.account
 	dir, err := shortTempDir(account)
 	if err != nil {
 		return nil, err

@@ -3,12 +3,31 @@ package local
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"runtime"
 	"slices"
 
 	"manti/db/internal/cluster"
 )
+
+// Programs returns the folder of the server programs that Start would use in
+// cfg.DataDir, having fetched them if need be.
+func Programs(ctx context.Context, cfg Config) (string, error) {
+	account, err := cluster.ServerAccount()
+	if err != nil {
+		return "", err
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	f, err := openFolder(cfg.DataDir, account)
+	if err != nil {
+		return "", err
+	}
+	programs, err := f.choosePrograms(ctx, cfg)
+	return programs.Dir, err
+}
 
 // choosePrograms returns programs of the cluster's major version, or the newest
 // there are for a new cluster; what the machine lacks is fetched.

@@ -73,7 +73,7 @@ func needLinux(t *testing.T) {
 func TestAdoptsServerOfKilledManti(t *testing.T) {
 	t.Parallel()
 	needLinux(t)
-	dir := dataDir(t)
+	dir := usedDir(t)
 	killed, trouble := startChild(t, dir, nil)
 	if trouble != "" {
 		t.Fatal(trouble)
@@ -109,7 +109,7 @@ func TestAdoptsServerOfKilledManti(t *testing.T) {
 
 func TestRecoversKilledServer(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t)
+	dir := usedDir(t)
 	server, err := local.Start(t.Context(), config(dir))
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +130,7 @@ func TestRecoversKilledServer(t *testing.T) {
 // a container, where numbers are always the same few.
 func TestIgnoresRecycledPid(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t)
+	dir := usedDir(t)
 	server, err := local.Start(t.Context(), config(dir))
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"time"
 
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
@@ -77,7 +78,8 @@ func (f folder) fetch(ctx context.Context, cfg Config, major int) (cluster.Progr
 		return cluster.Programs{}, fmt.Errorf("%w: %s", err, cluster.LastLines(output))
 	}
 	final := filepath.Join(f.programsDir(), string(version))
-	if err := os.Rename(filepath.Join(work, "programs"), final); err != nil {
+	err = os.Rename(filepath.Join(work, "programs"), final)
+	if err != nil && !errors.Is(err, os.ErrExist) && !errors.Is(err, syscall.ENOTEMPTY) { // another process was quicker
 		return cluster.Programs{}, err
 	}
 	found, err := cluster.Search{Explicit: filepath.Join(final, "bin")}.Find(ctx)

@@ -108,7 +108,7 @@ func TestRemovesOnlyWhatIsProvablyHalfMade(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			dir := dataDir(t)
+			dir := usedDir(t)
 			var path string
 			for _, name := range test.files {
 				file := filepath.Join(dir, "postgres", name)
@@ -241,7 +241,7 @@ func jar(t *testing.T) []byte {
 // programDir returns where the programs that run on a fresh folder come from.
 func programDir(t *testing.T) string {
 	t.Helper()
-	server := start(t, config(dataDir(t)))
+	server := start(t, config(usedDir(t)))
 	dir, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", server.PID()))
 	if err != nil {
 		t.Fatal(err)
