@@ -16,9 +16,7 @@ import (
 // of the fold, gets past it: the event itself never changes.
 type PoisonError struct {
 	Projection string
-	// Index is the event's; of a control projection, that of the first event
-	// not folded, the culprit being the first of a control kind from there on.
-	Index int64
+	Index      int64 // the event's
 	Err   error
 }
 
@@ -82,8 +80,13 @@ func advance(ctx context.Context, b db.Beginner, p *Projection, limit int) (ledg
 // poison names the event at which the projection stands.
 func poison(ctx context.Context, b db.Beginner, p *Projection, cause error) error {
 	e := &PoisonError{Projection: p.Name(), Err: cause}
-	const query = `SELECT COALESCE((SELECT index FROM projections.checkpoints WHERE name = $1), 0)`
+	const query = `SELECT COALESCE(min(e.index), 0) FROM ledger.events e
+		WHERE e.index >= COALESCE((SELECT c.index FROM projections.checkpoints c WHERE c.name = $1), 0)`
+	const controlOnly = ` AND e.control`
 	err := db.InTx(ctx, b, db.TxOptions{}, func(ctx context.Context, tx pgx.Tx) error {
+		if p.control {
+			return tx.QueryRow(ctx, query+controlOnly, p.Name()).Scan(&e.Index)
+		}
 		return tx.QueryRow(ctx, query, p.Name()).Scan(&e.Index)
 	})
 	if err != nil {
