@@ -92,7 +92,7 @@ const (
 	PartEnd                             // Index
 	LogProbsDelta                       // Raw
 	Finish                              // Stop
-	UsageReport                         // Reading
+	UsageReport                         // Reading; may come more than once, the last one holds
 	End                                 // the provider's end mark came
 	ChunkError                          // Err
 )

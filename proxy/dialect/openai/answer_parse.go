@@ -13,11 +13,10 @@ import (
 // ParseAnswer reads a whole chat completion: its first choice. An error in the body
 // of a 200 is a CodeUpstream error with the provider's message.
 func (Dialect) ParseAnswer(body []byte) (*llm.Answer, error) {
-	if e := bodyError(body); e != nil {
-		return nil, &domain.Error{Code: domain.CodeUpstream, Message: e.Message}
-	}
 	var m chatMeter
-	m.document(body)
+	if m.Body(body); m.err != nil {
+		return nil, &domain.Error{Code: domain.CodeUpstream, Message: m.err.Message}
+	}
 	choices := walk(get(body, "choices"))
 	choice, ok := choices.element()
 	if !ok {

@@ -22,10 +22,10 @@ func (Dialect) RenderAnswer(answer *llm.Answer) ([]byte, error) {
 	w.open('[')
 	w.open('{')
 	w.number("index", 0)
-	tools := writeMessage(&w, answer.Parts)
+	tools, refused := writeMessage(&w, answer.Parts)
 	w.key("logprobs")
 	w.out = append(w.out, orNull(answer.LogProbs)...)
-	writeFinish(&w, answer.Stop, tools)
+	writeFinish(&w, answer.Stop, tools, refused)
 	w.close('}')
 	w.close(']')
 	if answer.Usage.Found {
@@ -35,8 +35,8 @@ func (Dialect) RenderAnswer(answer *llm.Answer) ([]byte, error) {
 	return w.out, nil
 }
 
-// writeMessage reports whether the message calls tools.
-func writeMessage(w *writer, parts []llm.Part) (tools bool) {
+// writeMessage reports whether the message calls tools, and whether it refuses.
+func writeMessage(w *writer, parts []llm.Part) (tools, refused bool) {
 	var text, refusal, thinking strings.Builder
 	var annotations json.RawMessage
 	for _, p := range parts {
@@ -60,7 +60,7 @@ func writeMessage(w *writer, parts []llm.Part) (tools bool) {
 	writeBlocks(w, parts)
 	tools = writeCalls(w, parts)
 	w.close('}')
-	return tools
+	return tools, refusal.Len() > 0
 }
 
 // writeBlocks writes the thinking that must come back unchanged: what is signed

@@ -68,7 +68,7 @@ func request(size int) []byte {
 	var b bytes.Buffer
 	b.WriteString(`{"messages":[{"role":"system","content":"You are terse."}`)
 	for i := 0; b.Len() < size-200; i++ {
-		text := strings.Repeat("Lorem ipsum dolor sit amet, \\\"consetetur\\\" sadipscing elitr.\\n", min(16, 1+(size-200-b.Len())/70))
+		text := strings.Repeat("Lorem ipsum dolor sit amet, consetetur sadipscing elitr, sed diam nonumy.\\n", min(16, 1+(size-200-b.Len())/80))
 		fmt.Fprintf(&b, `,{"role":"user","content":"%d %s"}`, i, text)
 	}
 	b.WriteString(`],"model":"gpt-4o-mini","stream":true,"max_completion_tokens":100}`)

@@ -29,15 +29,20 @@ func stopOf(native string, tools, refused bool) llm.Stop {
 }
 
 // finishReason is OpenAI's word for why the model stopped. Clients take null
-// for "goes on", so there is always one.
-func finishReason(stop llm.Stop, tools bool) string {
+// for "goes on", so there is always one. A refusal that the answer spells out
+// ends with "stop", as OpenAI's own does.
+func finishReason(stop llm.Stop, tools, refused bool) string {
 	switch stop.Reason {
 	case llm.StopLength:
 		return "length"
 	case llm.StopToolUse:
 		return "tool_calls"
-	case llm.StopFiltered, llm.StopRefusal:
+	case llm.StopFiltered:
 		return "content_filter"
+	case llm.StopRefusal:
+		if !refused {
+			return "content_filter"
+		}
 	case llm.StopUncertain:
 		if tools {
 			return "tool_calls"
@@ -47,8 +52,8 @@ func finishReason(stop llm.Stop, tools bool) string {
 }
 
 // writeFinish writes the finish reason and what it doesn't say.
-func writeFinish(w *writer, stop llm.Stop, tools bool) {
-	reason := finishReason(stop, tools)
+func writeFinish(w *writer, stop llm.Stop, tools, refused bool) {
+	reason := finishReason(stop, tools, refused)
 	w.text("finish_reason", reason)
 	if stop.Native != reason {
 		w.said("native_finish_reason", stop.Native)

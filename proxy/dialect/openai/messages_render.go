@@ -151,6 +151,8 @@ func (r *renderer) assistant(m *llm.Message, path string) {
 	r.open(llm.Assistant, m.Name)
 	if len(content) > 0 || len(calls) == 0 && refusal == "" && audio == "" {
 		r.content(content)
+	} else {
+		r.w.optional("content", "") // some servers want it said
 	}
 	r.w.said("refusal", refusal)
 	if audio != "" {

@@ -10,6 +10,7 @@ import (
 type chatMeter struct {
 	reading llm.Reading
 	err     *llm.Error
+	counted bool // the answer has usage: its text needn't be weighed
 }
 
 // Reading is what is known so far. In a stream that repeats its usage the last
@@ -19,9 +20,11 @@ func (m *chatMeter) Reading() llm.Reading { return m.reading }
 // Err is the error that the answer carried.
 func (m *chatMeter) Err() *llm.Error { return m.err }
 
-// Body reads a whole answer.
+// Body reads a whole answer. Its text is weighed only if it has no usage.
 func (m *chatMeter) Body(body []byte) {
-	if m.err = bodyError(body); m.err == nil {
+	usage, err := wholeAnswer(body)
+	if m.err = err; err == nil {
+		m.counted = usage != nil
 		m.document(body)
 	}
 }
@@ -41,16 +44,21 @@ func (m *chatMeter) document(doc []byte) dialect.FrameNote {
 	var usage []byte
 	choices := false
 	w := walk(doc)
-	for key, value, ok := w.member(); ok; key, value, ok = w.member() {
-		switch string(key) {
+	for key, ok := w.key(); ok; key, ok = w.key() {
+		if string(key) == "choices" {
+			if list, ok := w.enter(); ok {
+				choices = m.choices(&list, &note)
+				w.leave(list)
+				continue
+			}
+		}
+		switch value := w.value(); string(key) {
 		case "id":
 			setOnce(&m.reading.AnswerID, value)
 		case "model":
 			setOnce(&m.reading.Model, value)
 		case "service_tier":
 			m.tier(value)
-		case "choices":
-			choices = m.choices(value, &note)
 		case "usage":
 			usage = notNull(value)
 		case "x_groq":
@@ -81,25 +89,34 @@ func (m *chatMeter) tier(raw []byte) {
 }
 
 // choices reports whether there is any.
-func (m *chatMeter) choices(raw []byte, note *dialect.FrameNote) bool {
+func (m *chatMeter) choices(list *walker, note *dialect.FrameNote) bool {
 	some := false
-	w := walk(raw)
-	for choice, ok := w.element(); ok; choice, ok = w.element() {
+	for list.more() {
 		some = true
-		m.choice(choice, note)
+		choice, ok := list.enter()
+		if !ok {
+			list.value()
+			continue
+		}
+		m.choice(&choice, note)
+		list.leave(choice)
 	}
 	return some
 }
 
-func (m *chatMeter) choice(raw []byte, note *dialect.FrameNote) {
-	text := 0
-	w := walk(raw)
-	for key, value, ok := w.member(); ok; key, value, ok = w.member() {
-		switch string(key) {
-		case "delta", "message": // Writer's chunks have both, saying the same
-			text = max(text, contentBytes(value))
+func (m *chatMeter) choice(w *walker, note *dialect.FrameNote) {
+	for key, ok := w.key(); ok; key, ok = w.key() {
+		// Writer's chunks have a delta and a message that say the same.
+		if string(key) == "delta" || string(key) == "message" && note.TextBytes == 0 {
+			if message, ok := w.enter(); ok {
+				note.TextBytes += m.message(&message)
+				w.leave(message)
+				continue
+			}
+		}
+		switch value := w.value(); string(key) {
 		case "text":
-			text = textBytes(value)
+			note.TextBytes += m.text(value)
 		case "finish_reason":
 			if len(value) > 2 && isKind(value, '"') {
 				m.reading.Stop, _ = scan.String(value)
@@ -110,73 +127,105 @@ func (m *chatMeter) choice(raw []byte, note *dialect.FrameNote) {
 			}
 		}
 	}
-	note.TextBytes += text
-	note.Token = note.Token || text > 0
+	note.Token = note.TextBytes > 0
 }
 
-// contentBytes is the length of what the model wrote in a message or delta: text,
-// reasoning, refusal, names and arguments of tool calls.
-func contentBytes(raw []byte) int {
+// message weighs what the model wrote in a message or delta: text, reasoning,
+// refusal, names and arguments of tool calls.
+func (m *chatMeter) message(w *walker) int {
 	n, reasoning := 0, 0
-	w := walk(raw)
-	for key, value, ok := w.member(); ok; key, value, ok = w.member() {
-		switch string(key) {
+	for key, ok := w.key(); ok; key, ok = w.key() {
+		if string(key) == "tool_calls" {
+			if calls, ok := w.enter(); ok {
+				n += m.calls(&calls)
+				w.leave(calls)
+				continue
+			}
+		}
+		switch value := w.value(); string(key) {
 		case "content":
-			n += textBytes(value)
+			n += m.text(value)
 			if isKind(value, '[') {
-				n += deepText(value)
+				n += m.parts(value)
 			}
 		case "refusal":
-			n += textBytes(value)
+			n += m.text(value)
+		case "function_call":
+			call := walk(value)
+			n += m.call(&call)
 		case "reasoning_content", "reasoning": // some send both, with the same text
-			reasoning = max(reasoning, textBytes(value))
-		case "tool_calls", "function_call":
-			n += toolBytes(value)
+			if reasoning == 0 {
+				reasoning = m.text(value)
+			}
 		}
 	}
 	return n + reasoning
 }
 
-// deepText is the length of the text in a list of content parts, as Mistral
-// has: {type, text} or {type, thinking: [{type, text}]}.
-func deepText(parts []byte) int {
+// text weighs a raw string and is its length; anything else has none.
+func (m *chatMeter) text(raw []byte) int {
+	if m.counted {
+		return max(0, len(raw)-2)
+	}
+	return weigh(&m.reading, raw)
+}
+
+func weigh(r *llm.Reading, raw []byte) int {
+	if !isKind(raw, '"') || len(raw) < 2 {
+		return 0
+	}
+	raw = raw[1 : len(raw)-1]
+	r.Text.AddJSON(raw)
+	return len(raw)
+}
+
+// parts weighs a list of content parts, as Mistral has: {type, text} or
+// {type, thinking: [{type, text}]}.
+func (m *chatMeter) parts(parts []byte) int {
 	n := 0
 	w := walk(parts)
 	for part, ok := w.element(); ok; part, ok = w.element() {
-		n += textBytes(get(part, "text"))
+		n += m.text(get(part, "text"))
 		if thinking := get(part, "thinking"); isKind(thinking, '[') {
 			inner := walk(thinking)
 			for t, ok := inner.element(); ok; t, ok = inner.element() {
-				n += textBytes(get(t, "text"))
+				n += m.text(get(t, "text"))
 			}
 		}
 	}
 	return n
 }
 
-// toolBytes is the length of names and arguments in tool_calls, or in the
-// function_call of before.
-func toolBytes(raw []byte) int {
-	if isKind(raw, '{') {
-		return callBytes(raw)
-	}
+// calls weighs names and arguments in tool_calls.
+func (m *chatMeter) calls(calls *walker) int {
 	n := 0
-	w := walk(raw)
-	for call, ok := w.element(); ok; call, ok = w.element() {
-		for _, kind := range [...]string{"function", "custom"} {
-			n += callBytes(get(call, kind))
+	for calls.more() {
+		call, ok := calls.enter()
+		if !ok {
+			calls.value()
+			continue
 		}
+		for key, ok := call.key(); ok; key, ok = call.key() {
+			if string(key) == "function" || string(key) == "custom" {
+				if f, ok := call.enter(); ok {
+					n += m.call(&f)
+					call.leave(f)
+					continue
+				}
+			}
+			call.value()
+		}
+		calls.leave(call)
 	}
 	return n
 }
 
-func callBytes(call []byte) int {
+func (m *chatMeter) call(call *walker) int {
 	n := 0
-	w := walk(call)
-	for key, value, ok := w.member(); ok; key, value, ok = w.member() {
-		switch string(key) {
+	for key, ok := call.key(); ok; key, ok = call.key() {
+		switch value := call.value(); string(key) {
 		case "name", "arguments", "input":
-			n += textBytes(value)
+			n += m.text(value)
 		}
 	}
 	return n
@@ -189,15 +238,16 @@ func setOnce(field *string, raw []byte) {
 	}
 }
 
-// bodyError is the error that a whole answer is, nil if it is none.
-func bodyError(body []byte) *llm.Error {
-	want := [1]scan.Member{{Key: "error"}}
+// wholeAnswer validates a whole answer and finds its usage, nil if it has none,
+// and the error that it is, if it is one.
+func wholeAnswer(body []byte) (usage []byte, failure *llm.Error) {
+	want := [...]scan.Member{{Key: "error"}, {Key: "usage"}}
 	if _, err := scan.Object(body, want[:]); err != nil {
 		e := brokenAnswer(err.Error())
-		return &llm.Error{Code: e.Code, Message: e.Message}
+		return nil, &llm.Error{Code: e.Code, Message: e.Message}
 	}
-	if scan.IsNull(want[0].Value.Of(body)) {
-		return nil
+	if !scan.IsNull(want[0].Value.Of(body)) {
+		failure = parseError(0, nil, body)
 	}
-	return parseError(0, nil, body)
+	return notNull(want[1].Value.Of(body)), failure
 }

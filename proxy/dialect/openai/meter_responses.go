@@ -21,10 +21,29 @@ func (m *responsesMeter) Reading() llm.Reading { return m.reading }
 // Err is the error that the answer carried.
 func (m *responsesMeter) Err() *llm.Error { return m.err }
 
-// Body reads a whole response object. One that failed has its error in it.
+// Body reads a whole response object. One that failed has its error in it, and may
+// have usage too. Its text is weighed only if it has none.
 func (m *responsesMeter) Body(body []byte) {
-	if m.err = bodyError(body); m.err == nil || get(body, "output") != nil {
+	if _, m.err = wholeAnswer(body); m.err == nil || get(body, "output") != nil {
 		m.response(body)
+	}
+	if !m.reading.Found {
+		m.weighOutput(get(body, "output"))
+	}
+}
+
+// weighOutput weighs the text and arguments of output items.
+func (m *responsesMeter) weighOutput(raw []byte) {
+	items := walk(raw)
+	for item, ok := items.element(); ok; item, ok = items.element() {
+		weigh(&m.reading, get(item, "arguments"))
+		for _, list := range [...]string{"content", "summary"} {
+			parts := walk(get(item, list))
+			for part, ok := parts.element(); ok; part, ok = parts.element() {
+				weigh(&m.reading, get(part, "text"))
+				weigh(&m.reading, get(part, "refusal"))
+			}
+		}
 	}
 }
 
@@ -43,7 +62,7 @@ func (m *responsesMeter) Frame(event, data []byte) dialect.FrameNote {
 		"response.custom_tool_call_input.delta", "response.reasoning_text.delta",
 		"response.reasoning_summary_text.delta", "response.mcp_call_arguments.delta",
 		"response.code_interpreter_call_code.delta":
-		n := textBytes(get(data, "delta"))
+		n := weigh(&m.reading, get(data, "delta"))
 		return dialect.FrameNote{Token: n > 0, TextBytes: n}
 	case "response.output_item.done":
 		m.item(get(data, "item"))

@@ -54,12 +54,11 @@ func (p *parser) Frame(_, data []byte, out []llm.Chunk) ([]llm.Chunk, error) {
 		p.ended = true
 		return append(p.usage(out), llm.Chunk{Kind: llm.ChunkError, Err: p.meter.err}), nil
 	}
-	choices := get(data, "choices")
-	if choices == nil && !note.OnlyUsage {
-		return out, nil // an event of another kind
+	w := walk(get(data, "choices"))
+	if !w.more() && !note.OnlyUsage {
+		return out, nil // Azure's filter results, or an event of another kind
 	}
 	out = p.begin(data, out)
-	w := walk(choices)
 	for choice, ok := w.element(); ok; choice, ok = w.element() {
 		if index, _ := scan.Int64(get(choice, "index")); index == 0 {
 			out = p.choice(choice, out)
@@ -255,7 +254,12 @@ func (p *parser) find(index int64, id, name string) int {
 	for i := len(p.tools) - 1; i >= 0; i-- {
 		t := &p.tools[i]
 		switch {
-		case index < 0 && id == "", id != "" && t.id == id:
+		case index < 0 && id == "":
+			if name != "" {
+				return -1
+			}
+			return i
+		case id != "" && t.id == id:
 			return i
 		case index >= 0 && t.wire == index:
 			if id != "" && name != "" {

@@ -19,6 +19,7 @@ type printer struct {
 
 	head    []byte // of each chunk, up to its choices
 	tools   []printedTool
+	refused bool
 	reading llm.Reading // the last report, for the end
 
 	// The thinking part that may still get its signature.
@@ -44,6 +45,7 @@ func (p *printer) Chunk(c *llm.Chunk, out []byte) []byte {
 	case llm.TextDelta:
 		return p.text(p.thought(out), `"content":`, c.Text)
 	case llm.RefusalDelta:
+		p.refused = true
 		return p.text(p.thought(out), `"refusal":`, c.Text)
 	case llm.ThinkingDelta:
 		out = p.think(c.Index, out)
@@ -193,7 +195,7 @@ func (p *printer) finish(c *llm.Chunk, out []byte) []byte {
 		out = p.partEnd(t.part, out)
 	}
 	w := writer{out: append(p.chunk(out), `{"index":0,"delta":{},"logprobs":null`...)}
-	writeFinish(&w, c.Stop, len(p.tools) > 0)
+	writeFinish(&w, c.Stop, len(p.tools) > 0, p.refused)
 	return p.close(w.out, "}")
 }
 

@@ -27,9 +27,12 @@ func (Dialect) StripUsage(frame, out []byte) []byte {
 func dataLine(frame []byte) (from, to int) {
 	from = -1
 	for at := 0; at < len(frame); {
-		end := bytes.IndexAny(frame[at:], "\r\n")
+		end := bytes.IndexByte(frame[at:], '\n')
 		if end < 0 {
 			end = len(frame) - at
+		}
+		if cr := bytes.IndexByte(frame[at:at+end], '\r'); cr >= 0 {
+			end = cr
 		}
 		if bytes.HasPrefix(frame[at:at+end], []byte("data:")) {
 			if from >= 0 {
@@ -68,6 +71,9 @@ func usageMember(doc []byte) (from, to int, onlyUsage bool) {
 			inner := walk(value)
 			_, chosen = inner.element()
 		}
+	}
+	if end := space(doc, w.at); end >= len(doc) || doc[end] != '}' {
+		return -1, -1, false // broken: it stays as it is
 	}
 	return from, to, counted && !chosen
 }

@@ -2,6 +2,8 @@ package openai
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 
 	"manti/proxy/llm/scan"
 )
@@ -26,35 +28,75 @@ func walk(raw []byte) walker {
 
 // member is the next member of an object: its name and its raw value.
 func (w *walker) member() (name, value []byte, ok bool) {
-	key, ok := w.element()
-	if !ok || len(key) < 2 || key[0] != '"' {
+	if name, ok = w.key(); !ok {
 		return nil, nil, false
 	}
-	w.at = space(w.in, w.at)
-	if w.at >= len(w.in) || w.in[w.at] != ':' {
-		return nil, nil, false
-	}
-	w.at++
-	value, ok = w.element()
-	if bytes.IndexByte(key, '\\') >= 0 {
-		name, _ = scan.AppendDecoded(nil, key)
-		return name, value, ok
-	}
-	return key[1 : len(key)-1], value, ok
+	value = w.value()
+	return name, value, value != nil
 }
 
 // element is the next element of an array.
 func (w *walker) element() (value []byte, ok bool) {
-	from := w.start()
-	if from >= len(w.in) || w.in[from] == ']' || w.in[from] == '}' {
+	if !w.more() {
 		return nil, false
 	}
+	value = w.value()
+	return value, value != nil
+}
+
+// key is the name of the next member. Then value, or enter and leave, must
+// follow: what is entered isn't walked twice.
+func (w *walker) key() (name []byte, ok bool) {
+	if !w.more() || w.in[w.at] != '"' {
+		return nil, false
+	}
+	raw := w.value()
+	w.at = space(w.in, w.at)
+	if raw == nil || w.at >= len(w.in) || w.in[w.at] != ':' {
+		return nil, false
+	}
+	if w.at = space(w.in, w.at+1); w.at >= len(w.in) {
+		return nil, false
+	}
+	if bytes.IndexByte(raw, '\\') >= 0 {
+		name, _ = scan.AppendDecoded(nil, raw)
+		return name, true
+	}
+	return raw[1 : len(raw)-1], true
+}
+
+// more reports whether there is another element, and stands before it.
+func (w *walker) more() bool {
+	w.at = w.start()
+	return w.at < len(w.in) && w.in[w.at] != ']' && w.in[w.at] != '}'
+}
+
+// value takes the value that the walker stands before, nil if it has no end.
+func (w *walker) value() []byte {
+	from := w.at
 	to := skip(w.in, from)
 	if to <= from {
-		return nil, false
+		w.at = len(w.in)
+		return nil
 	}
 	w.at = to
-	return w.in[from:to:to], true
+	return w.in[from:to:to]
+}
+
+// enter walks into the object or array that the walker stands before; of
+// anything else ok is false. The child must be walked to its end before leave.
+func (w *walker) enter() (child walker, ok bool) {
+	if c := w.in[w.at]; c != '{' && c != '[' {
+		return walker{}, false
+	}
+	return walker{in: w.in, at: w.at + 1}, true
+}
+
+// leave goes on after what child walked through.
+func (w *walker) leave(child walker) {
+	if w.at = child.start(); w.at < len(w.in) {
+		w.at++ // the closing mark
+	}
 }
 
 // start is where the next value begins.
@@ -113,22 +155,35 @@ func skipContainer(b []byte, at int) int {
 }
 
 func skipString(b []byte, from int) int {
-	for at := from + 1; at < len(b); {
-		quote := bytes.IndexByte(b[at:], '"')
-		if quote < 0 {
+	at := from + 1
+	for {
+		for len(b)-at >= 8 {
+			mark := quoteOrSlash(binary.LittleEndian.Uint64(b[at:]))
+			if mark != 0 {
+				at += bits.TrailingZeros64(mark) / 8
+				break
+			}
+			at += 8
+		}
+		if at >= len(b) {
 			return -1
 		}
-		at += quote
-		slashes := 0
-		for b[at-1-slashes] == '\\' {
-			slashes++ // ends at the opening quote
+		switch b[at] {
+		case '"':
+			return at + 1
+		case '\\':
+			at++
 		}
 		at++
-		if slashes%2 == 0 {
-			return at
-		}
 	}
-	return -1
+}
+
+// quoteOrSlash marks, by its highest bit, each of the eight bytes of w that is
+// a quote or a backslash. Only the lowest mark is certain.
+func quoteOrSlash(w uint64) uint64 {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	quote, slash := w^'"'*ones, w^'\\'*ones
+	return ((quote-ones)&^quote | (slash-ones)&^slash) & highs
 }
 
 // get is the raw value of one member, nil if it isn't there or is null.
@@ -159,22 +214,3 @@ func notNull(raw []byte) []byte {
 // isKind reports whether raw begins like the kind of value whose first byte is
 // kind: '{', '[' or '"'.
 func isKind(raw []byte, kind byte) bool { return len(raw) > 0 && raw[0] == kind }
-
-// textBytes is the length of the text in a raw string, 0 for anything else.
-func textBytes(raw []byte) int {
-	if !isKind(raw, '"') || len(raw) < 2 {
-		return 0
-	}
-	inner := raw[1 : len(raw)-1]
-	n := len(inner)
-	for at := bytes.IndexByte(inner, '\\'); at >= 0 && at+1 < len(inner); {
-		saved, step := 1, 2
-		if inner[at+1] == 'u' {
-			saved, step = 3, 6 // most such characters take 2 or 3 bytes
-		}
-		n -= saved
-		inner = inner[min(at+step, len(inner)):]
-		at = bytes.IndexByte(inner, '\\')
-	}
-	return max(n, 0)
-}
