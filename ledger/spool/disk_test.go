@@ -32,10 +32,14 @@ type disk struct {
 
 	// fault, if set, is asked before each operation. An error with happened set comes after it has been done.
 	fault func(op, name string) (err error, happened bool)
+
+	// gate, if set, is called before each sync of a file, which waits for it to return. Set before the disk is used.
+	gate func(name string)
 }
 
 // An inode is a file's bytes: as the process sees them, and on the platter.
 type inode struct {
+	name         string // that it has now
 	cur, platter []byte
 	writes       []write // since the last sync
 }
@@ -171,9 +175,9 @@ func (d *disk) Create(name string) (spool.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &inode{}
+	f := &inode{name: name}
 	d.change(func(m map[string]*inode) { m[name] = f })
-	return &file{d: d, name: name, f: f}, nil
+	return &file{d: d, f: f}, nil
 }
 
 // change does to the directory what a crash may forget until SyncDir.
@@ -192,7 +196,8 @@ func (d *disk) Open(name string, write bool) (spool.File, error) {
 	if f == nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	return &file{d: d, name: name, f: f}, nil
+	f.name = name
+	return &file{d: d, f: f}, nil
 }
 
 func (d *disk) Rename(from, to string) error {
@@ -203,6 +208,7 @@ func (d *disk) Rename(from, to string) error {
 		return err
 	}
 	f := d.names[from]
+	f.name = to
 	d.change(func(m map[string]*inode) {
 		delete(m, from)
 		m[to] = f
@@ -234,9 +240,8 @@ func (d *disk) SyncDir(dir string) error {
 
 // A file is an open inode.
 type file struct {
-	d    *disk
-	name string
-	f    *inode
+	d *disk
+	f *inode
 }
 
 func (f *file) Close() error { return nil }
@@ -266,7 +271,7 @@ func (f *file) ReadAt(b []byte, off int64) (int, error) {
 func (f *file) WriteAt(b []byte, off int64) (int, error) {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
-	crash, after, err := f.d.step("write", f.name)
+	crash, after, err := f.d.step("write", f.f.name)
 	if err != nil && !crash && !after {
 		return 0, err
 	}
@@ -285,9 +290,15 @@ func (f *file) WriteAt(b []byte, off int64) (int, error) {
 }
 
 func (f *file) Sync() error {
+	if f.d.gate != nil {
+		f.d.mu.Lock()
+		name := filepath.Base(f.f.name)
+		f.d.mu.Unlock()
+		f.d.gate(name)
+	}
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
-	crash, after, err := f.d.step("sync", f.name)
+	crash, after, err := f.d.step("sync", f.f.name)
 	if crash && f.d.rng.IntN(2) == 0 || err == nil || after {
 		f.f.platter = append(f.f.platter, make([]byte, len(f.f.cur)-len(f.f.platter))...)
 		for _, w := range f.f.writes {
@@ -298,16 +309,38 @@ func (f *file) Sync() error {
 	return err
 }
 
-// flip inverts bits of a byte of a file, as a bad disk does.
-func (d *disk) flip(name string, off int64, mask byte) {
+// bytes returns a file's bytes, to be changed as a bad disk changes them; nil if there is no such file.
+func (d *disk) bytes(name string) []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.names[name].cur[off] ^= mask
-	d.names[name].platter[off] ^= mask
+	f := d.names["/spool/"+name]
+	if f == nil {
+		return nil
+	}
+	f.platter, f.writes = slices.Clone(f.cur), nil
+	return f.cur
 }
 
-// copyOf is the same disk again.
-func (d *disk) copyOf() *disk {
+// set replaces a file's bytes; nil removes it.
+func (d *disk) set(name string, b []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.names, "/spool/"+name)
+	if b != nil {
+		d.names["/spool/"+name] = &inode{cur: slices.Clone(b), platter: slices.Clone(b)}
+	}
+	d.durable = maps.Clone(d.names)
+}
+
+// count returns how many operations that change something there were.
+func (d *disk) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ops
+}
+
+// clone is the same disk again, unlocked and without faults.
+func (d *disk) clone() *disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := newDisk(7)

@@ -105,7 +105,9 @@ func (in *inspector) segment(n uint64) (err error) {
 	}
 	info.Bytes, info.End, info.Sealed = sc.header.size, sc.end, sc.sealedAt
 	in.Segments = append(in.Segments, info)
-	in.Synced = max(in.Synced, at(n, sc.mark))
+	if sc.mark > 0 {
+		in.Synced = max(in.Synced, at(n, sc.mark))
+	}
 	return in.end(f, sc)
 }
 
