@@ -173,6 +173,10 @@ const (
 	FlagRawDropped = "raw_dropped"
 	// FlagOverHold: the call cost more than its reservation.
 	FlagOverHold = "over_hold"
+	// FlagRescued: the event couldn't be encoded whole; attempts, strings and
+	// the raw usage object are missing, and an amount that no ledger can hold
+	// is 0.
+	FlagRescued = "rescued"
 )
 
 // RequestErasable is every string of a call that its caller or provider made.

@@ -158,9 +158,6 @@ func (c *call) upstreamEndpoint() dialect.Endpoint {
 
 // admit writes the call's start. From here on there will be exactly one event.
 func (c *call) admit() error {
-	if c.g.cfg.Full() {
-		return errFull
-	}
 	held := admit.Bound(&c.head, c.body, c.target.Dearest)
 	ticket, err := c.g.cfg.Recorder.Start(domain.Started{
 		ID: c.id, At: c.begun,
@@ -184,8 +181,6 @@ func (c *call) admit() error {
 	}
 	return nil
 }
-
-var errFull = &domain.Error{Code: domain.CodeUnavailable, Message: "manti can't record more calls until its ledger takes them again.", RetryAfter: 5 * time.Second}
 
 // send calls the provider and carries its answer back.
 func (c *call) send(body [][]byte) error {

@@ -95,7 +95,8 @@ type Config struct {
 	CallerGone CallerGonePolicy
 	// CORSOrigins may call from a browser; "*" is everyone.
 	CORSOrigins []string
-	// Full reports whether the spool has no room for calls; nil is never.
+	// Full reports, for /readyz, whether the spool has no room for calls; nil is
+	// never. Recorder.Start decides for each call.
 	Full func() bool
 	// Metrics is served at /metrics, nil to leave it out.
 	Metrics http.Handler

@@ -140,7 +140,8 @@ type FrameNote struct {
 	Token bool
 	// OnlyUsage: the frame exists only because usage was asked for.
 	OnlyUsage bool
-	// Failed: the frame is an error.
+	// Failed: the frame is an error. SDKs end the stream at it, so like End it
+	// must not be sent before the completion is durable. Frames may follow.
 	Failed bool
 	// TextBytes is about the length of the answer's text in the frame (escapes
 	// may count as written). The estimator's own count is Reading.Text.

@@ -23,6 +23,7 @@ func TestEstimate(t *testing.T) {
 		{"JSON arguments", `{"city":"Paris","unit":"celsius"}`, 10, 20},
 		{"French", "L'été dernier, nous étions à Évian.", 10, 20},
 		{"Russian", "Привет, как дела?", 6, 14},
+		{"one word with accents all through", strings.Repeat("éa", 100), 59, 59},
 		{"Chinese", "北京是中国的首都。", 6, 12},
 		{"emoji", "😀🎉", 4, 7},
 	} {

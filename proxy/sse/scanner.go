@@ -97,8 +97,8 @@ func (s *Scanner) Next() (Frame, bool) {
 }
 
 // Close ends the input: what is left without an empty line after it is the last
-// frame, if anything is. The Scanner must not be used after the next Close.
-// Call it also when giving up on a stream: it returns the buffer.
+// frame, if anything is. Call it until it says false, also when giving up on a
+// stream: that gives back the buffer.
 func (s *Scanner) Close() (Frame, bool) {
 	if s.err != nil || s.pos == len(s.in) {
 		s.release()
@@ -199,7 +199,7 @@ func (s *Scanner) keep() {
 		*s.own = append((*s.own)[:0], rest...)
 	}
 	s.in = *s.own
-	s.line, s.seen, s.pos = s.line-s.pos, s.seen-s.pos, 0
+	s.line, s.seen, s.pos = s.line-s.pos, 0, 0
 }
 
 func (s *Scanner) release() {

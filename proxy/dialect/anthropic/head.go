@@ -30,47 +30,57 @@ func (Dialect) Head(endpoint dialect.Endpoint, body []byte) (dialect.Head, error
 	if _, err := scan.Object(body, want[:]); err != nil {
 		return dialect.Head{}, malformed(err)
 	}
-	h := dialect.Head{N: 1, IncludeUsage: true}
 	raw := func(i int) []byte { return want[i].Value.Of(body) }
-	var ok bool
-	if h.Model, ok = scan.String(raw(headModel)); !ok || h.Model == "" {
-		return dialect.Head{}, missing("model", raw(headModel), "a string")
-	}
-	if v := raw(headStream); !scan.IsNull(v) {
-		if h.Stream, ok = scan.Bool(v); !ok {
-			return dialect.Head{}, wrongType("stream", "true or false")
-		}
-	}
-	if v := raw(headMaxTokens); !scan.IsNull(v) {
-		n, ok := scan.Int64(v)
-		if !ok || n < 0 {
-			return dialect.Head{}, wrongType("max_tokens", "a whole number, 0 or more")
-		}
-		h.MaxTokens = &n
-	} else if endpoint == dialect.Messages {
-		return dialect.Head{}, missing("max_tokens", nil, "")
-	}
-	for _, s := range []struct {
-		at   int
-		into *string
-	}{{headTier, &h.Tier}, {headSpeed, &h.Speed}} {
-		if v := raw(s.at); !scan.IsNull(v) {
-			if *s.into, ok = scan.String(v); !ok {
-				return dialect.Head{}, wrongType(want[s.at].Key, "a string")
-			}
-		}
-	}
-	if v := raw(headMetadata); !scan.IsNull(v) {
-		if v[0] != '{' {
-			return dialect.Head{}, wrongType("metadata", "an object")
-		}
-		user, _ := scan.String(scan.Get(v, "user_id"))
-		h.EndUser, h.Session = whoIs(user)
+	h, err := readHead(endpoint, raw)
+	if err != nil {
+		return dialect.Head{}, err
 	}
 	model := want[headModel].Value
 	return dialect.NewHead(h, dialect.Edits{
 		ModelFrom: model.From, ModelTo: model.To, UsageFrom: -1, UsageTo: -1,
 	}), nil
+}
+
+// readHead reads the members that raw gives.
+func readHead(endpoint dialect.Endpoint, raw func(member int) []byte) (h dialect.Head, err error) {
+	h = dialect.Head{N: 1, IncludeUsage: true}
+	var ok bool
+	if h.Model, ok = scan.String(raw(headModel)); !ok || h.Model == "" {
+		return h, missing("model", raw(headModel), "a string")
+	}
+	if v := raw(headStream); !scan.IsNull(v) {
+		if h.Stream, ok = scan.Bool(v); !ok {
+			return h, wrongType("stream", "true or false")
+		}
+	}
+	switch v := raw(headMaxTokens); {
+	case !scan.IsNull(v):
+		n, ok := scan.Int64(v)
+		if !ok || n < 0 {
+			return h, wrongType("max_tokens", "a whole number, 0 or more")
+		}
+		h.MaxTokens = &n
+	case endpoint == dialect.Messages:
+		return h, missing("max_tokens", nil, "")
+	}
+	if v := raw(headTier); !scan.IsNull(v) {
+		if h.Tier, ok = scan.String(v); !ok {
+			return h, wrongType("service_tier", "a string")
+		}
+	}
+	if v := raw(headSpeed); !scan.IsNull(v) {
+		if h.Speed, ok = scan.String(v); !ok {
+			return h, wrongType("speed", "a string")
+		}
+	}
+	if v := raw(headMetadata); !scan.IsNull(v) {
+		if v[0] != '{' {
+			return h, wrongType("metadata", "an object")
+		}
+		user, _ := scan.String(scan.Get(v, "user_id"))
+		h.EndUser, h.Session = whoIs(user)
+	}
+	return h, nil
 }
 
 // malformed is the error for a body that isn't a JSON object, or that says a member

@@ -116,24 +116,33 @@ var deltaTexts = [...]string{"text", "thinking", "partial_json"}
 // delta weighs the text of a content_block_delta.
 func (m *meter) delta(data []byte) dialect.FrameNote {
 	note := dialect.FrameNote{Token: true}
-	want := [1 + len(deltaTexts)]scan.Member{{Key: "delta"}}
-	if _, err := scan.Object(data, want[:1]); err != nil {
-		return note
-	}
-	delta := want[0].Value.Of(data)
+	var want [len(deltaTexts)]scan.Member
 	for i, key := range deltaTexts {
-		want[1+i].Key = key
+		want[i].Key = key
 	}
-	if _, err := scan.Object(delta, want[1:]); err != nil {
-		return note
+	delta := lastDelta(data)
+	if _, err := scan.Object(delta, want[:]); err != nil {
+		delta = scan.Get(data, "delta")
+		if _, err := scan.Object(delta, want[:]); err != nil {
+			return note
+		}
 	}
-	for _, w := range want[1:] {
+	for _, w := range want {
 		if raw := w.Value.Of(delta); len(raw) > 2 && raw[0] == '"' {
 			note.TextBytes += len(raw) - 2
 			m.reading.Text.AddJSON(raw[1 : len(raw)-1])
 		}
 	}
 	return note
+}
+
+// lastDelta cuts the delta out of a frame in which it is the last member, as
+// Anthropic writes it; that saves a scan. What it cuts out of another frame is
+// no object.
+func lastDelta(data []byte) []byte {
+	_, delta, _ := bytes.Cut(data, []byte(`"delta":`))
+	delta = bytes.TrimRight(delta, " \n\r\t")
+	return bytes.TrimSuffix(delta, []byte("}"))
 }
 
 // kinds are the event types that mean something here.

@@ -73,6 +73,8 @@ func TestMeterNotes(t *testing.T) {
 		{"content_block_delta", `{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{"}}`, dialect.FrameNote{Token: true, TextBytes: 1}},
 		{"content_block_delta", `{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"abcd"}}`, dialect.FrameNote{Token: true, TextBytes: 4}},
 		{"content_block_delta", `{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"abcd"}}`, dialect.FrameNote{Token: true}},
+		{"content_block_delta", `{"delta":{"type":"text_delta","text":"abc"},"index":0,"type":"content_block_delta"}`, dialect.FrameNote{Token: true, TextBytes: 3}},
+		{"content_block_delta", `{"x":"\"delta\":{}","type":"content_block_delta","delta":{"type":"text_delta","text":"abc"}  }`, dialect.FrameNote{Token: true, TextBytes: 3}},
 		{"content_block_delta", `{"type":"content_block_delta"`, dialect.FrameNote{Token: true}},
 		{"message_delta", `{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":1}}`, dialect.FrameNote{}},
 		{"message_stop", `{"type":"message_stop"}`, dialect.FrameNote{End: true}},

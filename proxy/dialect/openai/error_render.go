@@ -2,6 +2,7 @@ package openai
 
 import (
 	"net/http"
+	"strings"
 
 	"manti/domain"
 	"manti/proxy/llm"
@@ -43,6 +44,9 @@ var ownCodes = map[string]bool{
 	"invalid_type": true, "tool_use_failed": true, "json_validate_failed": true,
 }
 
+// longPrompt begins Anthropic's message for what OpenAI's clients know by a code.
+const longPrompt = "prompt is too long"
+
 // RenderError writes an error body. The status follows from the class: a
 // provider's 529 is a 503, and a provider's 402 or 401, which is the operator's
 // trouble, a 502.
@@ -67,6 +71,9 @@ func renderError(e *llm.Error) (errorForm, []byte) {
 	}
 	if ownCodes[e.NativeCode] && form.status < 500 {
 		form.code = e.NativeCode
+	}
+	if e.Code == domain.CodeInvalid && strings.HasPrefix(e.Message, longPrompt) {
+		form.code = "context_length_exceeded"
 	}
 	if e.Code == domain.CodeRateLimited && e.Type == "tokens" {
 		form.kind = e.Type

@@ -100,6 +100,10 @@ func TestRenderError(t *testing.T) {
 			`{"error":{"message":"m","type":"invalid_request_error","param":null,"code":"context_length_exceeded"}}`,
 		},
 		{
+			"context too long for Anthropic", llm.Error{Code: domain.CodeInvalid, Message: "prompt is too long: 9 tokens > 8 maximum"}, 400,
+			`{"error":{"message":"prompt is too long: 9 tokens > 8 maximum","type":"invalid_request_error","param":null,"code":"context_length_exceeded"}}`,
+		},
+		{
 			"Anthropic's 529", llm.Error{Status: 529, Code: domain.CodeUnavailable, Type: "overloaded_error", Message: "Overloaded"}, 503,
 			`{"error":{"message":"Overloaded","type":"server_error","param":null,"code":"overloaded"}}`,
 		},

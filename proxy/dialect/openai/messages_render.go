@@ -29,6 +29,9 @@ func (r *renderer) messages() {
 	}
 	r.flush()
 	r.w.close(']')
+	if last := len(r.req.Messages) - 1; last >= 0 && r.req.Messages[last].Role == llm.Assistant {
+		r.meaning("messages["+strconv.Itoa(last-leading)+"]", "OpenAI's models don't go on with an answer that was begun for them")
+	}
 }
 
 func isSystem(role llm.Role) bool { return role == llm.System || role == llm.Developer }

@@ -11,6 +11,9 @@ type chatMeter struct {
 	reading llm.Reading
 	err     *llm.Error
 	counted bool // the answer has usage: its text needn't be weighed
+	// list is the raw list of choices of the latest document, part of its
+	// bytes.
+	list []byte
 }
 
 // Reading is what is known so far. In a stream that repeats its usage the last
@@ -31,7 +34,7 @@ func (m *chatMeter) Body(body []byte) {
 
 // Frame reads one chunk.
 func (m *chatMeter) Frame(_, data []byte) dialect.FrameNote {
-	if string(data) == doneMark {
+	if isDone(data) {
 		return dialect.FrameNote{End: true}
 	}
 	return m.document(data)
@@ -43,12 +46,15 @@ func (m *chatMeter) document(doc []byte) dialect.FrameNote {
 	var note dialect.FrameNote
 	var usage []byte
 	choices := false
+	m.list = nil
 	w := walk(doc)
 	for key, ok := w.key(); ok; key, ok = w.key() {
 		if string(key) == "choices" {
+			from := w.at
 			if list, ok := w.enter(); ok {
 				choices = m.choices(&list, &note)
 				w.leave(list)
+				m.list = doc[from:w.at]
 				continue
 			}
 		}

@@ -50,7 +50,7 @@ func (m *responsesMeter) weighOutput(raw []byte) {
 // Frame reads one event. Its type is in the data too; some servers leave the
 // event line out.
 func (m *responsesMeter) Frame(event, data []byte) dialect.FrameNote {
-	if string(data) == doneMark { // not OpenAI's, but seen of others
+	if isDone(data) { // not OpenAI's, but seen of others
 		return dialect.FrameNote{End: true}
 	}
 	kind := event

@@ -21,6 +21,8 @@
 package openai
 
 import (
+	"bytes"
+
 	"manti/domain"
 	"manti/proxy/dialect"
 	"manti/proxy/llm"
@@ -52,6 +54,11 @@ func (Dialect) Printer(req *llm.Request) dialect.Printer {
 
 // doneMark is the data of the frame that ends a stream of chat chunks.
 const doneMark = "[DONE]"
+
+func isDone(data []byte) bool {
+	const most = len(doneMark) + 8 // some servers pad it
+	return len(data) <= most && string(bytes.TrimSpace(data)) == doneMark
+}
 
 // brokenAnswer is the error for an answer that isn't of this shape.
 func brokenAnswer(what string) *domain.Error {

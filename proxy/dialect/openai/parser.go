@@ -39,7 +39,7 @@ func (p *parser) Frame(_, data []byte, out []llm.Chunk) ([]llm.Chunk, error) {
 	if p.ended || len(data) == 0 {
 		return out, nil
 	}
-	if string(bytes.TrimSpace(data)) == doneMark {
+	if isDone(data) {
 		p.ended = true
 		if p.begun && !p.finished { // the provider gave no reason
 			out = append(out, llm.Chunk{Kind: llm.Finish, Stop: stopOf("", len(p.tools) > 0, p.refused)})
@@ -54,7 +54,7 @@ func (p *parser) Frame(_, data []byte, out []llm.Chunk) ([]llm.Chunk, error) {
 		p.ended = true
 		return append(p.usage(out), llm.Chunk{Kind: llm.ChunkError, Err: p.meter.err}), nil
 	}
-	w := walk(get(data, "choices"))
+	w := walk(p.meter.list)
 	if !w.more() && !note.OnlyUsage {
 		return out, nil // Azure's filter results, or an event of another kind
 	}
@@ -125,7 +125,7 @@ func (p *parser) choice(raw []byte, out []llm.Chunk) []llm.Chunk {
 
 func (p *parser) delta(raw []byte, out []llm.Chunk) []llm.Chunk {
 	thought := false
-	var content, refusal, calls, call []byte
+	var blocks, content, refusal, calls, call []byte
 	w := walk(raw)
 	for key, value, ok := w.member(); ok; key, value, ok = w.member() {
 		switch string(key) {
@@ -134,6 +134,8 @@ func (p *parser) delta(raw []byte, out []llm.Chunk) []llm.Chunk {
 				out = p.text(llm.Thinking, llm.ThinkingDelta, value, out)
 				thought = len(out) > n
 			}
+		case "thinking_blocks":
+			blocks = value
 		case "content":
 			content = value
 		case "refusal":
@@ -144,7 +146,7 @@ func (p *parser) delta(raw []byte, out []llm.Chunk) []llm.Chunk {
 			call = value
 		}
 	}
-	out = p.blocks(get(raw, "thinking_blocks"), thought, out)
+	out = p.blocks(blocks, thought, out)
 	out = p.content(content, out)
 	out = p.text(llm.Refusal, llm.RefusalDelta, refusal, out)
 	p.refused = p.refused || p.kind == llm.Refusal

@@ -10,9 +10,10 @@ import (
 
 // printer writes a stream of chat chunks.
 //
-// The id, model and time of the Begin chunk stand in every chunk. Without a
-// model of the answer's own it is the one asked for. Usage is written only if the caller
-// asked for it; then the chunks before it have "usage":null, as OpenAI's have.
+// The id, model and time of the Begin chunk stand in every chunk, as they are:
+// whoever has a clock sets Created. Without a model of the answer's own it is the
+// one asked for. Usage is written only if the caller asked for it, just before the
+// end; then the chunks before it have "usage":null, as OpenAI's have.
 type printer struct {
 	usage bool
 	model string

@@ -12,7 +12,7 @@ import (
 	"manti/proxy/llm"
 )
 
-func said1(text string) []llm.Message {
+func ask(text string) []llm.Message {
 	return []llm.Message{{Role: llm.User, Parts: []llm.Part{{Kind: llm.Text, Text: text}}}}
 }
 
@@ -29,74 +29,74 @@ func TestRenderRequest(t *testing.T) {
 		losses string
 	}{
 		{
-			name: "stream", req: llm.Request{Messages: said1("Hi"), Stream: true}, model: able,
+			name: "stream", req: llm.Request{Messages: ask("Hi"), Stream: true}, model: able,
 			want: hi + `,"stream":true,"stream_options":{"include_usage":true}}`,
 		},
 		{
 			name:  "max_tokens above the model's limit",
-			req:   llm.Request{Messages: said1("Hi"), MaxTokens: ptr[int64](32000)},
+			req:   llm.Request{Messages: ask("Hi"), MaxTokens: ptr[int64](32000)},
 			model: dialect.Model{Name: "gpt-test", OutputLimit: 16384},
 			want:  hi + `,"max_completion_tokens":16384}`,
 		},
 		{
 			name: "sampling that the model refuses",
 			req: llm.Request{
-				Messages: said1("Hi"), Temperature: "0.5", TopP: "0.9", TopK: ptr[int64](5), PresencePenalty: "1",
+				Messages: ask("Hi"), Temperature: "0.5", TopP: "0.9", TopK: ptr[int64](5), PresencePenalty: "1",
 			},
 			model: dialect.Model{Name: "gpt-test"}, want: hi + `}`,
 			losses: "hint temperature: the model doesn't take it\nhint top_p: the model doesn't take it\n" +
 				"hint presence_penalty: the model doesn't take it\nhint top_k: OpenAI's API has no top_k\n",
 		},
 		{
-			name: "five stop sequences", req: llm.Request{Messages: said1("Hi"), Stop: []string{"a", "b", "c", "d", "e"}}, model: able,
+			name: "five stop sequences", req: llm.Request{Messages: ask("Hi"), Stop: []string{"a", "b", "c", "d", "e"}}, model: able,
 			want:   hi + `,"stop":["a","b","c","d"]}`,
 			losses: "meaning stop: OpenAI's API takes at most four stop sequences\n",
 		},
 		{
 			name: "a schema without a name", model: able,
-			req:  llm.Request{Messages: said1("Hi"), Format: &llm.Format{Type: "json_schema", Schema: json.RawMessage(`{"type":"object"}`)}},
+			req:  llm.Request{Messages: ask("Hi"), Format: &llm.Format{Type: "json_schema", Schema: json.RawMessage(`{"type":"object"}`)}},
 			want: hi + `,"response_format":{"type":"json_schema","json_schema":{"name":"response","schema":{"type":"object"}}}}`,
 		},
 		{
 			name:   "a schema for a model that takes none",
-			req:    llm.Request{Messages: said1("Hi"), Format: &llm.Format{Type: "json_schema"}},
+			req:    llm.Request{Messages: ask("Hi"), Format: &llm.Format{Type: "json_schema"}},
 			model:  dialect.Model{Name: "gpt-test"},
 			want:   hi + `}`,
 			losses: "meaning response_format: the model doesn't take a JSON schema for its answer\n",
 		},
 		{
 			name: "a small budget", model: able,
-			req:  llm.Request{Messages: said1("Hi"), Reasoning: &llm.Reasoning{Mode: "enabled", Budget: ptr[int64](1024)}},
+			req:  llm.Request{Messages: ask("Hi"), Reasoning: &llm.Reasoning{Mode: "enabled", Budget: ptr[int64](1024)}},
 			want: hi + `,"reasoning_effort":"low"}`,
 		},
 		{
 			name: "a large budget", model: able,
-			req:  llm.Request{Messages: said1("Hi"), Reasoning: &llm.Reasoning{Mode: "enabled", Budget: ptr[int64](10000)}},
+			req:  llm.Request{Messages: ask("Hi"), Reasoning: &llm.Reasoning{Mode: "enabled", Budget: ptr[int64](10000)}},
 			want: hi + `,"reasoning_effort":"high"}`,
 		},
 		{
 			name: "an effort", model: able,
-			req:  llm.Request{Messages: said1("Hi"), Reasoning: &llm.Reasoning{Mode: "adaptive", Effort: "xhigh"}},
+			req:  llm.Request{Messages: ask("Hi"), Reasoning: &llm.Reasoning{Mode: "adaptive", Effort: "xhigh"}},
 			want: hi + `,"reasoning_effort":"xhigh"}`,
 		},
 		{
 			name: "thinking switched off", model: able,
-			req: llm.Request{Messages: said1("Hi"), Reasoning: &llm.Reasoning{Mode: "disabled"}}, want: hi + `}`,
+			req: llm.Request{Messages: ask("Hi"), Reasoning: &llm.Reasoning{Mode: "disabled"}}, want: hi + `}`,
 		},
 		{
 			name:  "thinking for a model that can't",
-			req:   llm.Request{Messages: said1("Hi"), Reasoning: &llm.Reasoning{Mode: "enabled", Budget: ptr[int64](2000)}},
+			req:   llm.Request{Messages: ask("Hi"), Reasoning: &llm.Reasoning{Mode: "enabled", Budget: ptr[int64](2000)}},
 			model: dialect.Model{Name: "gpt-test"}, want: hi + `}`,
 			losses: "hint thinking: the model has no thinking to control\n",
 		},
 		{
-			name: "a long user", req: llm.Request{Messages: said1("Hi"), User: strings.Repeat("x", 65), ServiceTier: "standard_only"}, model: able,
+			name: "a long user", req: llm.Request{Messages: ask("Hi"), User: strings.Repeat("x", 65), ServiceTier: "standard_only"}, model: able,
 			want:   hi + `,"service_tier":"default"}`,
 			losses: "hint user: OpenAI's API takes at most 64 characters\n",
 		},
 		{
 			name: "fields of others", model: able,
-			req: llm.Request{Messages: said1("Hi"), Extra: map[string]json.RawMessage{
+			req: llm.Request{Messages: ask("Hi"), Extra: map[string]json.RawMessage{
 				"container": json.RawMessage(`"c"`), "speed": json.RawMessage(`"fast"`), "verbosity": json.RawMessage(`"low"`),
 			}},
 			want:   hi + `,"verbosity":"low"}`,
@@ -105,7 +105,7 @@ func TestRenderRequest(t *testing.T) {
 		{
 			name: "a provider's own tool", model: able,
 			req: llm.Request{
-				Messages: said1("Hi"), ToolChoice: &llm.ToolChoice{Mode: llm.ToolRequired},
+				Messages: ask("Hi"), ToolChoice: &llm.ToolChoice{Mode: llm.ToolRequired},
 				Tools: []llm.ToolDef{{Type: "web_search_20250305", Raw: json.RawMessage(`{"type":"web_search_20250305","name":"web_search"}`)}},
 			},
 			want:   hi + `}`,
@@ -142,9 +142,10 @@ func TestRenderRequest(t *testing.T) {
 				{Role: llm.Tool, Parts: []llm.Part{{Kind: llm.ToolResult, ToolID: "1", Result: []llm.Part{{Kind: llm.Image, Media: &llm.Media{URL: "https://x/a.png"}}}}}},
 				{Role: llm.Tool, Parts: []llm.Part{{Kind: llm.ToolResult, ToolID: "2", IsError: true}}},
 				{Role: llm.Assistant, Parts: []llm.Part{{Kind: llm.Thinking, Text: "only"}}},
+				{Role: llm.User, Parts: []llm.Part{text("Hi")}},
 			}},
 			want: `"messages":[{"role":"tool","tool_call_id":"1","content":""},{"role":"tool","tool_call_id":"2","content":"Error: "},` +
-				`{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x/a.png"}}]},{"role":"assistant","content":""}]}`,
+				`{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x/a.png"}}]},{"role":"assistant","content":""},{"role":"user","content":"Hi"}]}`,
 			losses: "hint messages[0].content[0]: OpenAI's tool messages hold text only; the rest follows in a message of the user's\n" +
 				"hint messages[].content[].thinking: OpenAI's API takes no thinking back\n",
 		},
@@ -166,12 +167,13 @@ func TestRenderRequest(t *testing.T) {
 				"meaning messages[0].content[5]: OpenAI's API has no content of the type search_result\n",
 		},
 		{
-			name: "a provider's steps in the history", model: able,
+			name: "a provider's steps in an answer begun for the model", model: able,
 			req: llm.Request{Messages: []llm.Message{{Role: llm.Assistant, Parts: []llm.Part{
 				{Kind: llm.Opaque, Raw: json.RawMessage(`{"type":"server_tool_use","id":"srv_1","name":"web_search","input":{}}`)}, text("found"),
 			}}}},
-			want:   `"messages":[{"role":"assistant","content":"found"}]}`,
-			losses: "meaning messages[0].content[0]: OpenAI's API has no content of the type server_tool_use\n",
+			want: `"messages":[{"role":"assistant","content":"found"}]}`,
+			losses: "meaning messages[0].content[0]: OpenAI's API has no content of the type server_tool_use\n" +
+				"meaning messages[0]: OpenAI's models don't go on with an answer that was begun for them\n",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -20,9 +20,10 @@ const (
 // What it can't say: top_k, cache breakpoints and thinking in the history are
 // hints and left out; so are sampling parameters that the model refuses and a
 // user longer than OpenAI takes. Provider-side tools and their results,
-// references to another provider's files, documents by URL and more than four
-// stop sequences change the meaning; what can be sent of them without breaking the call
-// is still sent, for callers that allow it.
+// references to another provider's files, documents by URL, an answer begun for
+// the model and more than four stop sequences change the meaning; what can be
+// sent of them without breaking the call is still sent, for callers that allow
+// it.
 func (Dialect) RenderRequest(req *llm.Request, model dialect.Model) ([]byte, []llm.Loss, error) {
 	r := &renderer{req: req, model: model}
 	r.w.out = make([]byte, 0, sizeHint(req))

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"manti/db"
+	"manti/db/local"
+	"manti/domain"
+	"manti/ledger"
+	"manti/projections"
+)
+
+// database is the ledger's Postgres, migrated and open.
+type database struct {
+	pool   *pgxpool.Pool
+	ledger *ledger.Ledger
+	roles  db.Roles
+	secret []byte
+}
+
+// openDatabase migrates a Postgres and opens a pool as the writer.
+func openDatabase(ctx context.Context, cfg Config, url db.URL, secret []byte, log *slog.Logger) (database, error) {
+	migrate := db.MigrateConfig{URL: url, Log: log}
+	if cfg.MigrateURL != "" {
+		migrate.URL, migrate.ServeURL = cfg.MigrateURL, url
+	}
+	done, err := db.Migrate(ctx, migrate)
+	if err != nil {
+		return database{}, err
+	}
+	pool, err := db.Open(ctx, db.Config{URL: url, Role: done.Roles.Writer, MaxConns: poolConns})
+	if err != nil {
+		return database{}, err
+	}
+	if err := checkSecret(ctx, pool, secret); err != nil {
+		pool.Close()
+		return database{}, err
+	}
+	return database{pool: pool, ledger: ledger.New(pool), roles: done.Roles, secret: secret}, nil
+}
+
+// poolConns is enough for the shipper, the jobs, the refresh and a few readers.
+const poolConns = 12
+
+// command runs a decision that reads the given control projections.
+func (d database) command(ctx context.Context, decide func(context.Context, pgx.Tx) ([]domain.Event, error), reads ...*projections.Projection) error {
+	deps := make([]ledger.Projection, len(reads))
+	for i, p := range reads {
+		deps[i] = p
+	}
+	return d.ledger.Command(ctx, deps, decide)
+}
+
+// catchUp folds what the ledger holds, so that a reader sees it all.
+func (d database) catchUp(ctx context.Context, p *projections.Projection) error {
+	_, err := projections.CatchUp(ctx, d.pool, p)
+	return err
+}
+
+// withDatabase runs a command line's work on DATABASE_URL or on the private
+// Postgres, which is started for it if it isn't running.
+func withDatabase(ctx context.Context, inv invocation, data string, work func(database) error) error {
+	cfg, err := loadConfig(inv.env)
+	if err != nil {
+		return err
+	}
+	if data != "" {
+		cfg.Data = data
+	}
+	log := slog.New(slog.NewTextHandler(inv.io.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	private := cfg.DatabaseURL == ""
+	url, stop, err := findPostgres(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	secret, err := loadSecret(&cfg, private)
+	if err != nil {
+		return err
+	}
+	d, err := openDatabase(ctx, cfg, url, secret, log)
+	if err != nil {
+		return err
+	}
+	defer d.pool.Close()
+	return work(d)
+}
+
+// findPostgres is the configured Postgres, or the private one, running or
+// started for now.
+func findPostgres(ctx context.Context, cfg Config, log *slog.Logger) (url db.URL, stop func(), err error) {
+	if cfg.DatabaseURL != "" {
+		return cfg.DatabaseURL, func() {}, nil
+	}
+	url, running, err := local.Find(cfg.Data)
+	if err != nil {
+		return "", nil, err
+	}
+	if running {
+		return url, func() {}, nil
+	}
+	if _, err := os.Stat(cfg.Data); errors.Is(err, os.ErrNotExist) {
+		return "", nil, fmt.Errorf("there is no data in %s: start `manti` first, or set DATABASE_URL or --data", cfg.Data)
+	}
+	server, err := local.Start(ctx, localConfig(cfg, log))
+	if err != nil {
+		return "", nil, err
+	}
+	return server.URL(), func() { _ = server.Stop(context.WithoutCancel(ctx)) }, nil // it is stopped as well as it can be
+}
+
+func localConfig(cfg Config, log *slog.Logger) local.Config {
+	return local.Config{DataDir: cfg.Data, Log: log, ProgramDir: cfg.PGBin, Path: os.Getenv("PATH"), Repository: os.Getenv("MANTI_PG_REPOSITORY")}
+}
+
+// dataFlag is --data, for commands that work on a private Postgres.
+func dataFlag(f *flag.FlagSet) *string {
+	return f.String("data", "", "the data directory ($MANTI_DATA)")
+}
+
+// migrate brings the schema up to date.
+func migrate(ctx context.Context, inv invocation) error {
+	flags := newFlags(inv)
+	data := dataFlag(flags)
+	if err := parse(flags, inv); err != nil {
+		return err
+	}
+	if err := noArguments(flags); err != nil {
+		return err
+	}
+	return withDatabase(ctx, inv, *data, func(d database) error {
+		fmt.Fprintf(inv.io.out, "The schema is up to date. Roles: %s.\n", d.roles.Separation)
+		if d.roles.Reason != "" {
+			fmt.Fprintln(inv.io.out, d.roles.Reason)
+		}
+		return nil
+	})
+}
+
+// rebuild builds projections anew.
+func rebuild(ctx context.Context, inv invocation) error {
+	flags := newFlags(inv)
+	replace := flags.Bool("replace", false, "put the new rows in place even if they differ from the live ones")
+	data := dataFlag(flags)
+	if err := parse(flags, inv); err != nil {
+		return err
+	}
+	if flags.NArg() != 1 {
+		return usageError{"manti rebuild: name one of " + projectionNames() + ", or all"}
+	}
+	var list []*projections.Projection
+	if name := flags.Arg(0); name == "all" {
+		list = projections.All()
+	} else if p, ok := projections.Find(name); ok {
+		list = append(list, p)
+	} else {
+		return usageError{fmt.Sprintf("manti rebuild: %q is none of %s, all", name, projectionNames())}
+	}
+	return withDatabase(ctx, inv, *data, func(d database) error {
+		for _, p := range list {
+			done, err := projections.Rebuild(ctx, d.pool, p, projections.RebuildConfig{Replace: *replace})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(inv.io.out, "%s: rebuilt up to index %d, %s\n", p.Name(), done.Index, verdict(done))
+		}
+		return nil
+	})
+}
+
+func verdict(r projections.Rebuilt) string {
+	switch {
+	case !r.Compared:
+		return "there were no live rows to compare with"
+	case r.Differences == 0:
+		return "equal to the live rows"
+	}
+	return fmt.Sprintf("%d rows differed from the live ones and were replaced", r.Differences)
+}
+
+func projectionNames() string {
+	text := ""
+	for i, p := range projections.All() {
+		if i > 0 {
+			text += ", "
+		}
+		text += p.Name()
+	}
+	return text
+}
+
+// eventTime is now in the form of events.
+func eventTime() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+func newID[I ~[16]byte](t time.Time) I {
+	var random [10]byte
+	_, _ = rand.Read(random[:]) // never fails, see crypto/rand
+	return domain.NewID[I](t, random)
+}
+
+// withDemoDatabase is withDatabase for the demo, whose database is its own:
+// one in a folder of the usual data directory, or DATABASE_URL.
+func withDemoDatabase(ctx context.Context, inv invocation, data string, work func(d database, flag string) error) error {
+	cfg, err := loadConfig(inv.env)
+	if err != nil {
+		return err
+	}
+	hint := ""
+	if cfg.DatabaseURL == "" {
+		if data == "" {
+			data = filepath.Join(cfg.Data, "demo")
+		}
+		hint = " --data " + data
+		if err := os.MkdirAll(data, 0o700); err != nil {
+			return fmt.Errorf("make the demo's folder: %w", err)
+		}
+	}
+	return withDatabase(ctx, inv, data, func(d database) error { return work(d, hint) })
+}
