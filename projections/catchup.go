@@ -17,7 +17,7 @@ import (
 type PoisonError struct {
 	Projection string
 	Index      int64 // the event's
-	Err   error
+	Err        error
 }
 
 // Error says which event stops which projection, and why.
