@@ -2,6 +2,7 @@ package local_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"manti/db/local"
 )
@@ -289,4 +292,32 @@ func waitGone(t *testing.T, pid int) {
 			t.Fatalf("process %d goes on", pid)
 		}
 	}
+}
+
+// A backend in the middle of a statement outlives its killed postmaster for a
+// moment and holds the shared memory: the next start must wait for it.
+func TestOutwaitsBackendsOfKilledServer(t *testing.T) {
+	t.Parallel()
+	dir := usedDir(t)
+	server, err := local.Start(t.Context(), config(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	remember(t, server.URL())
+	conn, err := pgx.Connect(t.Context(), server.URL().Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	backend := int(conn.PgConn().PID())
+	if err := syscall.Kill(backend, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(server.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	stop(t, server)
+	time.AfterFunc(500*time.Millisecond, func() { _ = syscall.Kill(backend, syscall.SIGKILL) })
+	again := start(t, config(dir))
+	checkRemembered(t, again.URL())
 }

@@ -12,6 +12,7 @@ func hints() []hint {
 	return []hint{
 		{"could not look up effective user ID", "this user id has no name on this machine, which initdb needs: add it to /etc/passwd, run manti as a user that has one, or set DATABASE_URL"},
 		{"No space left on device", "the disk, or /dev/shm in a container (docker run --shm-size=256m), is full: make room, choose another folder (--data, MANTI_DATA), or set DATABASE_URL"},
+		{"pre-existing shared memory block", "end the processes of the server before, which still use the cluster"},
 		{"shared memory", "there is not enough shared memory for a server of 128 MB: give it more, or set DATABASE_URL"},
 		{"Read-only file system", "choose a folder that can be written (--data, MANTI_DATA), or set DATABASE_URL"},
 		{"has wrong ownership", "run manti as the user whom the folder belongs to, or choose another (--data, MANTI_DATA)"},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -64,15 +65,45 @@ func (f folder) launch(ctx context.Context, cfg Config) (*Server, error) {
 	if err := f.rotateLog(); err != nil {
 		return nil, err
 	}
+	held := time.Now().Add(heldPatience)
 	for attempt := 1; ; attempt++ {
 		server, err := f.launchAt(ctx, cfg, programs, password)
-		if err == nil || attempt == portAttempts || !errors.Is(err, errPortTaken) {
+		switch {
+		case errors.Is(err, errStillHeld) && time.Now().Before(held):
+			if err := pause(ctx, heldPoll); err != nil {
+				return nil, err
+			}
+		case errors.Is(err, errPortTaken) && attempt < portAttempts:
+		default:
 			return server, err
 		}
 	}
 }
 
-var errPortTaken = errors.New("the port was taken by another program")
+// What a start may meet and outwait.
+var (
+	errPortTaken = errors.New("the port was taken by another program")
+	// The postmaster was killed and its backends haven't all noticed yet.
+	errStillHeld = errors.New("processes of the server before still hold the cluster")
+)
+
+// Backends notice the end of their postmaster when they next wait for something:
+// at once, unless they are in the middle of a long statement.
+const (
+	heldPatience = 20 * time.Second
+	heldPoll     = 100 * time.Millisecond
+)
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
 
 // launchAt makes one attempt at an address.
 func (f folder) launchAt(ctx context.Context, cfg Config, programs cluster.Programs, password string) (_ *Server, err error) {
@@ -102,8 +133,11 @@ func (f folder) launchAt(ctx context.Context, cfg Config, programs cluster.Progr
 	ready, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := child.Ready(ready, address.URL(superuser, password, "postgres")); err != nil {
-		if strings.Contains(err.Error(), "Address already in use") {
+		switch text := err.Error(); {
+		case strings.Contains(text, "Address already in use"):
 			err = fmt.Errorf("%w: %w", errPortTaken, err)
+		case strings.Contains(text, "pre-existing shared memory block"):
+			err = fmt.Errorf("%w: %w", errStillHeld, err)
 		}
 		return nil, errors.Join(withHint(err, f.account), server.shutDown(context.WithoutCancel(ctx)))
 	}
