@@ -1,7 +1,7 @@
 package domain
 
 import (
-	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -243,10 +243,13 @@ func (r *fastReader) optTime(name string, t *time.Time) {
 
 // raw reads an object of the provider's.
 func (r *fastReader) raw() RawJSON {
-	value := r.object()
-	if !json.Valid([]byte(value)) {
+	before := r.rest
+	if !strings.HasPrefix(before, `{`) {
 		r.bad = true
+	}
+	r.value(maxDepth)
+	if r.bad {
 		return nil
 	}
-	return RawJSON(value)
+	return RawJSON(before[:len(before)-len(r.rest)])
 }

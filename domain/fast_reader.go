@@ -202,32 +202,65 @@ func hexDigit(c byte) byte {
 	return 255
 }
 
-// object reads up to the brace that closes the object which comes next, without
-// looking at what it holds.
-func (r *fastReader) object() string {
-	if r.bad || r.rest == "" || r.rest[0] != '{' {
+// maxDepth is how deeply values that aren't ours may be nested here.
+const maxDepth = 32
+
+// value reads any value without white space, to know that it is one.
+func (r *fastReader) value(depth int) {
+	if r.bad || r.rest == "" || depth == 0 {
 		r.bad = true
-		return ""
+		return
 	}
-	depth, quoted := 0, false
-	for i := 0; i < len(r.rest); i++ {
-		switch c := r.rest[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{':
-			depth++
-		case c == '}':
-			depth--
+	switch r.rest[0] {
+	case '{':
+		r.members('}', func(r *fastReader) { r.skipString(); r.literal(`:`); r.value(depth - 1) })
+	case '[':
+		r.members(']', func(r *fastReader) { r.value(depth - 1) })
+	case '"':
+		r.skipString()
+	case 't':
+		r.literal(`true`)
+	case 'f':
+		r.literal(`false`)
+	case 'n':
+		r.literal(`null`)
+	default:
+		r.integer()
+	}
+}
+
+// members reads what is between the bracket that comes next and this one.
+func (r *fastReader) members(end byte, member func(*fastReader)) {
+	r.rest = r.rest[1:]
+	if r.rest != "" && r.rest[0] == end {
+		r.rest = r.rest[1:]
+		return
+	}
+	for !r.bad {
+		member(r)
+		if r.rest != "" && r.rest[0] == end {
+			r.rest = r.rest[1:]
+			return
 		}
-		if depth == 0 {
-			object := r.rest[:i+1]
+		r.literal(`,`)
+	}
+}
+
+// skipString reads a string without an escape.
+func (r *fastReader) skipString() {
+	if r.bad || r.rest == "" || r.rest[0] != '"' {
+		r.bad = true
+		return
+	}
+	for i := 1; i < len(r.rest); i++ {
+		switch c := r.rest[i]; {
+		case c == '"':
 			r.rest = r.rest[i+1:]
-			return object
+			return
+		case c == '\\' || c < ' ':
+			r.bad = true
+			return
 		}
 	}
 	r.bad = true
-	return ""
 }

@@ -42,7 +42,12 @@ type Result struct {
 // it is ErrOutage, that may help by itself.
 func (l *Ledger) Append(ctx context.Context, events []domain.Encoded) (Result, error) {
 	var res Result
-	rounds, rejections := l.newRows(events)
+	mem, ok := l.arenas.Get().(*arena)
+	if !ok {
+		mem = new(arena)
+	}
+	defer l.arenas.Put(mem)
+	rounds, rejections := l.newRows(events, mem)
 	for _, rows := range rounds {
 		if err := l.appendRows(ctx, rows, &res, &rejections); err != nil {
 			return res, wrap("append", err)
@@ -59,11 +64,12 @@ func (l *Ledger) Append(ctx context.Context, events []domain.Encoded) (Result, e
 
 // newRows makes the events ready, in rounds that have each id once: whether the
 // second of an id is the same event is known when the first is in the ledger.
-func (l *Ledger) newRows(events []domain.Encoded) (rounds [][]row, rejections []rejection) {
+func (l *Ledger) newRows(events []domain.Encoded, mem *arena) (rounds [][]row, rejections []rejection) {
+	mem.reset()
 	rounds = append(rounds, make([]row, 0, len(events)))
 	seen := make(map[domain.EventID]int, len(events))
 	for _, enc := range events {
-		r, err := l.newRow(enc)
+		r, err := l.newRow(enc, mem)
 		if err != nil {
 			rejections = append(rejections, rejectRow(r, "can't be read: "+err.Error(), ""))
 			continue

@@ -1,14 +1,16 @@
 package ledger
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"manti/domain"
 )
 
 // The binary format of COPY, written by hand: with some sixty columns, finding
@@ -19,7 +21,7 @@ import (
 const copyHeader = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00"
 
 // copyTrailer ends the data.
-var copyTrailer = []byte{0xff, 0xff}
+const copyTrailer = "\xff\xff"
 
 // postgresEpoch is 2000-01-01 in µs since 1970.
 const postgresEpoch = 946_684_800_000_000
@@ -133,9 +135,66 @@ func (t *tuple) jsonb(json []byte) {
 // smallint reports whether n fits.
 func smallint(n int) bool { return n >= math.MinInt16 && n <= math.MaxInt16 }
 
+// canonical writes the event's canonical bytes and returns where they begin.
+func (t *tuple) canonical(enc domain.Encoded) int {
+	t.length(len(enc.Public) + 2*domain.HashSize)
+	begin := len(*t)
+	*t = enc.AppendCanonical(*t)
+	return begin
+}
+
+// A copyReader is the data of a COPY: rows of which the last fields are ready and
+// the first depend on the place that the row gets.
+type copyReader struct {
+	fields int // per row
+	// next appends the first fields of the next row to t and returns them with
+	// the last; false after the last row.
+	next func(t tuple) (first tuple, last []byte, ok bool)
+
+	first, rest tuple // of the row that is being read
+	last        []byte
+	ended       bool
+}
+
+func newCopyReader(fields int, next func(tuple) (tuple, []byte, bool)) *copyReader {
+	return &copyReader{fields: fields, next: next, rest: tuple(copyHeader)}
+}
+
+// Read fills p as far as there is data: each Read is a message to the server.
+func (c *copyReader) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		if len(c.rest) == 0 {
+			c.rest, c.last = c.last, nil
+		}
+		if len(c.rest) == 0 && !c.advance() {
+			break
+		}
+		moved := copy(p[n:], c.rest)
+		n, c.rest = n+moved, c.rest[moved:]
+	}
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// advance goes to the next row, or to the trailer behind the last.
+func (c *copyReader) advance() bool {
+	if c.ended {
+		return false
+	}
+	first, last, ok := c.next(binary.BigEndian.AppendUint16(c.first[:0], uint16(c.fields)))
+	if !ok {
+		c.ended, c.rest = true, tuple(copyTrailer)
+		return true
+	}
+	c.first, c.rest, c.last = first, first, last
+	return true
+}
+
 // copyIn sends rows in the binary format.
-func copyIn(ctx context.Context, tx pgx.Tx, statement string, rows []byte) error {
-	if _, err := tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(rows), statement); err != nil {
+func copyIn(ctx context.Context, tx pgx.Tx, statement string, rows *copyReader) error {
+	if _, err := tx.Conn().PgConn().CopyFrom(ctx, rows, statement); err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
 	return nil

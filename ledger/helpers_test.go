@@ -158,14 +158,6 @@ func count(t testing.TB, pool *pgxpool.Pool, query string, args ...any) (n int) 
 	return n
 }
 
-func ids(events []domain.Encoded) map[domain.EventID]bool {
-	set := make(map[domain.EventID]bool)
-	for _, e := range events {
-		set[e.ID] = true
-	}
-	return set
-}
-
 func wantContains(t testing.TB, err error, text string) {
 	t.Helper()
 	if err == nil || !strings.Contains(fmt.Sprint(err), text) {

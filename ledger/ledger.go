@@ -58,7 +58,7 @@ type Querier interface {
 type Ledger struct {
 	pool    *pgxpool.Pool
 	numeric pgtype.EncodePlan
-	buffers sync.Pool // of *[]byte, for COPY
+	arenas  sync.Pool // of *arena
 
 	// partitioned is the first index for which this process knows no partition.
 	partitioned atomic.Int64
@@ -73,7 +73,6 @@ func New(pool *pgxpool.Pool) *Ledger {
 	return &Ledger{
 		pool:    pool,
 		numeric: numeric.Codec.PlanEncode(types, pgtype.NumericOID, pgtype.BinaryFormatCode, decimal.Decimal{}),
-		buffers: sync.Pool{New: func() any { return new([]byte) }},
 	}
 }
 

@@ -26,9 +26,14 @@ type row struct {
 
 var errMislabelled = errors.New("id or kind of the record is not that of the event in it")
 
+// An arena is the memory of rows. It is used again when they are written.
+type arena struct{ events, erasable tuple }
+
+func (a *arena) reset() { a.events, a.erasable = a.events[:0], a.erasable[:0] }
+
 // newRow decodes the event, for its columns and to be sure that whoever reads
 // it later can. An error is about this event alone.
-func (l *Ledger) newRow(enc domain.Encoded) (row, error) {
+func (l *Ledger) newRow(enc domain.Encoded, mem *arena) (row, error) {
 	r := row{enc: enc}
 	event, err := domain.DecodeFast(enc)
 	if err != nil {
@@ -42,12 +47,11 @@ func (l *Ledger) newRow(enc domain.Encoded) (row, error) {
 	if !smallint(c.call.Status) {
 		return r, fmt.Errorf("status %d", c.call.Status)
 	}
-	r.canonical = enc.Canonical()
-	if err := l.encodeEvent(&r, &c); err != nil {
+	if err := l.encodeEvent(&r, &c, &mem.events); err != nil {
 		return r, err
 	}
 	if enc.Erasable != nil {
-		return r, encodeErasable(&r, &c)
+		return r, encodeErasable(&r, &c, &mem.erasable)
 	}
 	return r, nil
 }
@@ -97,8 +101,8 @@ const eventColumns = `id, kind, v, control, at, author, canonical, private_salt,
 // eventFields is the number of all columns that are written.
 const eventFields = 63
 
-func (l *Ledger) encodeEvent(r *row, c *columns) error {
-	t := make(tuple, 0, len(r.canonical)+len(r.enc.Private)+1024)
+func (l *Ledger) encodeEvent(r *row, c *columns, t *tuple) error {
+	from := len(*t)
 	call, private := c.call, &c.call.Private
 	t.uuid(c.ID)
 	t.text(string(c.Body.Kind()))
@@ -106,7 +110,7 @@ func (l *Ledger) encodeEvent(r *row, c *columns) error {
 	t.boolean(c.Body.Kind().IsControl())
 	t.time(c.At)
 	t.text(c.Author)
-	t.bytes(r.canonical)
+	canonical := t.canonical(r.enc)
 	if r.enc.Private == nil {
 		t.null()
 	} else {
@@ -141,9 +145,9 @@ func (l *Ledger) encodeEvent(r *row, c *columns) error {
 	for _, n := range call.Usage {
 		t.positive(n)
 	}
-	err := l.price(&t, c.isCall, call.Charge)
-	err = errors.Join(err, l.amount(&t, call.Held, !call.Held.IsZero()))
-	err = errors.Join(err, l.price(&t, c.isCall, private.Cost))
+	err := l.price(t, c.isCall, call.Charge)
+	err = errors.Join(err, l.amount(t, call.Held, !call.Held.IsZero()))
+	err = errors.Join(err, l.price(t, c.isCall, private.Cost))
 	t.text(private.Provider)
 	t.text(private.Host)
 	t.text(private.Region)
@@ -159,7 +163,8 @@ func (l *Ledger) encodeEvent(r *row, c *columns) error {
 	t.uuid(private.Spool)
 	t.positive(int64(private.Epoch))
 	t.texts(private.Flags)
-	r.event = t
+	r.event = (*t)[from:len(*t):len(*t)]
+	r.canonical = r.event[canonical-from:][:len(r.enc.Public)+2*domain.HashSize]
 	return err
 }
 
@@ -193,7 +198,7 @@ const erasableColumns = `id, salt, data, end_user, session, client, trace, tags,
 
 const erasableFields = 12
 
-func encodeErasable(r *row, c *columns) error {
+func encodeErasable(r *row, c *columns, t *tuple) error {
 	e := &c.call.Erasable
 	var tags []byte
 	if len(e.Tags) > 0 {
@@ -202,7 +207,7 @@ func encodeErasable(r *row, c *columns) error {
 			return err
 		}
 	}
-	t := make(tuple, 0, len(r.enc.Erasable)+512)
+	from := len(*t)
 	t.uuid(c.ID)
 	t.bytes(r.enc.ErasableSalt[:])
 	t.bytes(r.enc.Erasable)
@@ -214,7 +219,7 @@ func encodeErasable(r *row, c *columns) error {
 	t.text(e.ServedModel)
 	t.text(e.ErrorText)
 	t.text(c.name)
-	r.erasable = t
+	r.erasable = (*t)[from:len(*t):len(*t)]
 	return nil
 }
 

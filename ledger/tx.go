@@ -2,9 +2,9 @@ package ledger
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -208,66 +208,62 @@ func (s supersession) refuse(r *row) string {
 // copyRows writes ids first: if one is there already, nothing else was written
 // in vain.
 func (a *appender) copyRows(ctx context.Context, rows []row) error {
-	buf, ok := a.l.buffers.Get().(*[]byte)
-	if !ok {
-		return errors.New("foreign buffer")
-	}
-	defer a.l.buffers.Put(buf)
-
-	*buf = a.idTuples((*buf)[:0], rows)
-	if err := copyIn(ctx, a.tx, `COPY ledger.ids (id, index) FROM STDIN (FORMAT binary)`, *buf); err != nil {
+	if err := copyIn(ctx, a.tx, `COPY ledger.ids (id, index) FROM STDIN (FORMAT binary)`, a.idRows(rows)); err != nil {
 		return fmt.Errorf("ids: %w", err)
 	}
-	*buf = a.eventTuples((*buf)[:0], rows)
-	if err := copyIn(ctx, a.tx, `COPY ledger.events (index, recorded_at, leaf, `+eventColumns+`) FROM STDIN (FORMAT binary)`, *buf); err != nil {
+	const events = `COPY ledger.events (index, recorded_at, leaf, ` + eventColumns + `) FROM STDIN (FORMAT binary)`
+	if err := copyIn(ctx, a.tx, events, a.eventRows(rows)); err != nil {
 		return fmt.Errorf("events: %w", err)
 	}
-	some := false
-	*buf, some = a.erasableTuples((*buf)[:0], rows)
-	if !some {
+	if !slices.ContainsFunc(rows, func(r row) bool { return r.erasable != nil }) {
 		return nil
 	}
-	if err := copyIn(ctx, a.tx, `COPY ledger.erasable (index, `+erasableColumns+`) FROM STDIN (FORMAT binary)`, *buf); err != nil {
+	const erasable = `COPY ledger.erasable (index, ` + erasableColumns + `) FROM STDIN (FORMAT binary)`
+	if err := copyIn(ctx, a.tx, erasable, a.erasableRows(rows)); err != nil {
 		return fmt.Errorf("erasable parts: %w", err)
 	}
 	return nil
 }
 
-func (a *appender) idTuples(b tuple, rows []row) []byte {
-	b = append(b, copyHeader...)
-	for i := range rows {
-		b = binary.BigEndian.AppendUint16(b, 2)
-		b.uuid(rows[i].enc.ID)
-		b.int64(a.size + int64(i))
-	}
-	return append(b, copyTrailer...)
-}
-
-func (a *appender) eventTuples(b tuple, rows []row) []byte {
-	b = append(b, copyHeader...)
-	for i := range rows {
-		leaf := domain.LeafHash(a.at, rows[i].canonical)
-		b = binary.BigEndian.AppendUint16(b, eventFields)
-		b.int64(a.size + int64(i))
-		b.time(a.at)
-		b.bytes(leaf[:])
-		b = append(b, rows[i].event...)
-	}
-	return append(b, copyTrailer...)
-}
-
-func (a *appender) erasableTuples(b tuple, rows []row) (tuples []byte, some bool) {
-	b = append(b, copyHeader...)
-	for i := range rows {
-		if rows[i].erasable == nil {
-			continue
+func (a *appender) idRows(rows []row) *copyReader {
+	i := -1
+	return newCopyReader(2, func(t tuple) (tuple, []byte, bool) {
+		i++
+		if i == len(rows) {
+			return nil, nil, false
 		}
-		some = true
-		b = binary.BigEndian.AppendUint16(b, erasableFields)
-		b.int64(a.size + int64(i))
-		b = append(b, rows[i].erasable...)
-	}
-	return append(b, copyTrailer...), some
+		t.uuid(rows[i].enc.ID)
+		t.int64(a.size + int64(i))
+		return t, nil, true
+	})
+}
+
+func (a *appender) eventRows(rows []row) *copyReader {
+	i := -1
+	return newCopyReader(eventFields, func(t tuple) (tuple, []byte, bool) {
+		i++
+		if i == len(rows) {
+			return nil, nil, false
+		}
+		leaf := domain.LeafHash(a.at, rows[i].canonical)
+		t.int64(a.size + int64(i))
+		t.time(a.at)
+		t.bytes(leaf[:])
+		return t, rows[i].event, true
+	})
+}
+
+func (a *appender) erasableRows(rows []row) *copyReader {
+	i := -1
+	return newCopyReader(erasableFields, func(t tuple) (tuple, []byte, bool) {
+		for i++; i < len(rows) && rows[i].erasable == nil; i++ {
+		}
+		if i == len(rows) {
+			return nil, nil, false
+		}
+		t.int64(a.size + int64(i))
+		return t, rows[i].erasable, true
+	})
 }
 
 // finish writes what is superseded and moves the head.
