@@ -39,6 +39,8 @@ const (
 	shipTimeout = 30 * time.Second
 	// seenEvery is how often ledger.spools hears from an idle spool.
 	seenEvery = 10 * time.Second
+	// retireEvery is how often segments that nobody needs any more are looked for.
+	retireEvery = time.Minute
 	// Retries of an append that met an outage: from shipRetryMin, doubling, up to
 	// shipRetryMax, each by up to a half shorter so that replicas spread.
 	shipRetryMin = 100 * time.Millisecond
@@ -53,8 +55,9 @@ type Shipper struct {
 	rejected prometheus.Counter
 	batches  prometheus.Histogram
 
-	down bool      // owned by Run: the last append met an outage
-	seen time.Time // owned by Run: when ledger.spools was last told
+	down    bool      // owned by Run: the last append met an outage
+	seen    time.Time // owned by Run: when ledger.spools was last told
+	retired time.Time // owned by Run: when old segments were last looked for
 }
 
 // NewShipper makes a Shipper. It asks the database nothing.
@@ -89,7 +92,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 		case ctx.Err() != nil || errors.Is(err, spool.ErrClosed):
 			return nil
 		case errors.Is(err, context.DeadlineExceeded):
-			s.see(ctx)
+			s.housekeep(ctx)
 			continue
 		case err != nil:
 			return fmt.Errorf("read the spool: %w", err)
@@ -126,7 +129,7 @@ func (s *Shipper) ship(ctx context.Context, batch spool.Batch) error {
 	if err := s.cfg.Spool.Ack(batch); err != nil {
 		s.cfg.Log.Warn("the spool's cursor can't be saved; its records are shipped again after a restart", "err", err)
 	}
-	s.see(ctx)
+	s.housekeep(ctx)
 	return nil
 }
 
@@ -188,6 +191,18 @@ func (s *Shipper) note(err error) {
 		return
 	}
 	s.cfg.Log.Error("the ledger doesn't take records; the spool keeps them", "err", err)
+}
+
+// housekeep does now and then what isn't shipping.
+func (s *Shipper) housekeep(ctx context.Context) {
+	s.see(ctx)
+	if time.Since(s.retired) < retireEvery {
+		return
+	}
+	s.retired = time.Now()
+	if _, err := s.cfg.Spool.Retire(nil); err != nil {
+		s.cfg.Log.Warn("old segments of the spool can't be deleted", "err", err)
+	}
 }
 
 // see tells ledger.spools how the spool is, now and then. It is a help for
