@@ -3,6 +3,7 @@ package spool_test
 import (
 	"errors"
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,7 +33,7 @@ func lives(t *testing.T) int {
 	if testing.Short() {
 		return 20
 	}
-	return 150
+	return 80
 }
 
 // crashLives runs one model through several crashes and a last, quiet life.
@@ -44,32 +45,50 @@ func crashLives(t *testing.T, seed uint64, crashes int) {
 		if m.rng.IntN(10) == 0 {
 			d.crashAt = 0
 		}
+		if m.rng.IntN(6) == 0 {
+			d.fault = failingSync(m.rng.IntN(60), m.rng.IntN(2) == 0)
+		}
 		live(t, m, d)
 		kill := m.rng.IntN(3) == 0
 		m.cut = m.cut || !kill
-		d = d.crash(kill)
+		d = d.boot(kill)
 		if t.Failed() {
 			t.Fatalf("in life %d of seed %d", life, seed)
 		}
 	}
-	s, err := spool.Open(small(d))
-	if err != nil {
-		t.Fatal(err)
-	}
+	d.fault = nil
+	s := mustOpen(t, small(d))
 	if err := m.recovered(s); err != nil {
 		t.Fatal(err)
 	}
 	m.drain(s)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
+	mustClose(t, s)
+}
+
+// failingSync fails one sync, which happened or not.
+func failingSync(after int, happened bool) func(op, name string) (error, bool) {
+	return func(op, _ string) (error, bool) {
+		if op != "sync" {
+			return nil, false
+		}
+		after--
+		if after == 0 {
+			return syscall.EIO, happened
+		}
+		return nil, false
 	}
+}
+
+// diskEnded says that err comes from the faults that the test makes.
+func diskEnded(err error) bool {
+	return errors.Is(err, errCrashed) || errors.Is(err, syscall.EIO) || errors.Is(err, spool.ErrFailed)
 }
 
 // live is one life of the spool, until the disk ends it or 400 steps are done.
 func live(t *testing.T, m *model, d *disk) {
 	t.Helper()
 	s, err := spool.Open(small(d))
-	if errors.Is(err, errCrashed) {
+	if err != nil && diskEnded(err) {
 		return
 	}
 	if err != nil {
@@ -82,10 +101,13 @@ func live(t *testing.T, m *model, d *disk) {
 			}
 		}
 	}
-	if err != nil && !errors.Is(err, errCrashed) && !errors.Is(err, spool.ErrFailed) {
+	if err != nil && !diskEnded(err) {
 		t.Fatal(err)
 	}
-	if err := s.Close(); err != nil && !errors.Is(err, errCrashed) {
+	if m.rng.IntN(2) == 0 {
+		d.stop()
+	}
+	if err := s.Close(); err != nil && !diskEnded(err) {
 		t.Fatal(err)
 	}
 }

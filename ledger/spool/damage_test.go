@@ -66,7 +66,7 @@ func TestFlippedByteInSealed(t *testing.T) {
 	}
 	mustClose(t, s)
 	end := mustEndOf(t, d)
-	for off := int64(0); off < end; off += 3 {
+	for off := int64(0); off < end; off += 13 {
 		c := d.clone()
 		c.bytes(seg1)[off] ^= 1
 		_, err := spool.Open(small(c))
@@ -103,8 +103,9 @@ func TestTornTail(t *testing.T) {
 			first := mustStats(t, s).End.Offset()
 			second := mustStart(t, s, 7, "seven").Offset()
 			mustStart(t, s, 8, "eight")
-			d = d.crash(true)
+			d.stop()
 			_ = s.Close() // its disk is gone
+			d = d.boot(true)
 			tt.damage(d.bytes(seg1), first, second)
 
 			s = mustOpen(t, small(d))

@@ -74,7 +74,7 @@ func (d *decoder) bytes(n int64) ([]byte, error) {
 
 // lastNonZero returns the offset behind the last byte in [from, limit) that isn't zero; from if all are.
 func lastNonZero(r io.ReaderAt, from, limit int64) (int64, error) {
-	b := make([]byte, readChunk)
+	b := make([]byte, min(readChunk, limit-from))
 	for end := limit; end > from; {
 		begin := max(from, end-readChunk)
 		part := b[:end-begin]

@@ -73,27 +73,30 @@ func (d *disk) step(op, name string) (crash, after bool, err error) {
 	return false, after, err
 }
 
-// crash turns the machine off and returns the disk as it is found when it is on again. kill says that only the process ended:
-// then nothing is forgotten.
-func (d *disk) crash(kill bool) *disk {
+// stop ends the process, or the machine: no operation does anything any more.
+func (d *disk) stop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.off = true
+}
+
+// boot is the disk after a stop, and after the last user has gone: as the system holds it if only the process was killed, else as
+// a power cut leaves it.
+func (d *disk) boot(kill bool) *disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if kill {
+		d.off, d.locked, d.crashAt, d.fault = false, false, 0, nil
+		return d
+	}
 	n := newDisk(d.rng.Uint64())
 	state := maps.Clone(d.durable)
-	if kill {
-		state = maps.Clone(d.names)
-	} else {
-		for _, change := range d.changes[:d.rng.IntN(len(d.changes)+1)] {
-			change(state)
-		}
+	for _, change := range d.changes[:d.rng.IntN(len(d.changes)+1)] {
+		change(state)
 	}
 	for name, f := range state {
-		b := f.cur
-		if !kill {
-			b = f.after(d.rng)
-		}
-		n.names[name] = &inode{cur: slices.Clone(b), platter: slices.Clone(b)}
+		b := f.after(d.rng)
+		n.names[name] = &inode{cur: b, platter: slices.Clone(b)}
 	}
 	n.durable = maps.Clone(n.names)
 	return n
@@ -305,6 +308,9 @@ func (f *file) Sync() error {
 			copy(f.f.platter[w.off:], w.data)
 		}
 		f.f.writes = nil
+	}
+	if err != nil && !crash {
+		f.f.writes = nil // a failed sync: the system takes the pages for clean, and they never reach the platter
 	}
 	return err
 }

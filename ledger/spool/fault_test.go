@@ -54,8 +54,10 @@ func TestFault(t *testing.T) {
 			if tried != 1 {
 				t.Errorf("%d tries, want 1: an error is final", tried)
 			}
-			d = d.crash(true)
-			s = mustOpen(t, small(d))
+			d = d.boot(true)
+			mustClose(t, mustOpen(t, small(d)))
+			d.stop()
+			s = mustOpen(t, small(d.boot(false))) // what the first restart has seen, no power cut takes away
 			if got, want := fmt.Sprint(shipAll(t, s)), map[bool]string{true: "[1 2]", false: "[1]"}[tt.there]; got != want {
 				t.Errorf("after a restart %s are there, want %s", got, want)
 			}

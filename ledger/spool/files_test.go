@@ -135,7 +135,7 @@ func TestFirstSteps(t *testing.T) {
 		m := newModel(t, 1)
 		finished := firstCall(m, d)
 		m.cut = true
-		s := mustOpen(t, small(d.crash(false)))
+		s := mustOpen(t, small(d.boot(false)))
 		if err := m.recovered(s); err != nil {
 			t.Fatalf("after a crash at operation %d: %v", at, err)
 		}
@@ -171,7 +171,7 @@ func TestEveryCrash(t *testing.T) {
 			live(t, m, d)
 			finished := d.count() < at
 			m.cut = !kill
-			s := mustOpen(t, small(d.crash(kill)))
+			s := mustOpen(t, small(d.boot(kill)))
 			if err := m.recovered(s); err != nil {
 				t.Fatalf("after a crash at operation %d: %v", at, err)
 			}

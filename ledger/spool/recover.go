@@ -288,8 +288,9 @@ func (fd *found) repair(cfg Config) (cut int64, err error) {
 
 // rewrite writes [from, end) as it is and zeros from end to zeroTo, and syncs both.
 func rewrite(f File, from, end, zeroTo int64) error {
-	b := make([]byte, readChunk)
-	for off := min(from, end); off < zeroTo; {
+	from = min(from, end)
+	b := make([]byte, min(readChunk, zeroTo-from))
+	for off := from; off < zeroTo; {
 		part := b[:min(int64(len(b)), zeroTo-off)]
 		if err := readFull(f, part, off); err != nil {
 			return err

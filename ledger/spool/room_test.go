@@ -226,7 +226,7 @@ func TestManyAtOnce(t *testing.T) {
 			})
 			wg.Wait()
 			_ = s.Close() // its disk is gone
-			s = mustOpen(t, small(d.crash(false)))
+			s = mustOpen(t, small(d.boot(false)))
 			for r, err := range s.Replay(0) {
 				if err != nil {
 					t.Fatal(err)
