@@ -233,16 +233,11 @@ func TestAnEventIsSupersededOnce(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	l := ledger.New(pool)
-	superseding := func(id domain.EventID) domain.Encoded {
-		call := newCall()
-		call.Supersedes = id
-		return encode(t, domain.Event{Body: call})
-	}
 	first := calls(t, 1)[0]
 	mustAppend(t, l, first)
-	second := superseding(first.ID)
-	third := superseding(second.ID)
-	twice, nothing := superseding(first.ID), superseding(newID[domain.EventID]())
+	second := encode(t, domain.Event{Body: superseding(first.ID)})
+	third := encode(t, domain.Event{Body: superseding(second.ID)})
+	twice, nothing := encode(t, domain.Event{Body: superseding(first.ID)}), encode(t, domain.Event{Body: superseding(newID[domain.EventID]())})
 	for range 2 {
 		res := mustAppend(t, l, second, twice, nothing, third)
 		if len(res.Rejected) != 2 || res.Appended+res.Duplicates != 2 {

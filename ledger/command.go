@@ -1,12 +1,14 @@
 package ledger
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,46 +16,63 @@ import (
 	"manti/domain"
 )
 
-// Decide reads the projections that its command names, as they are at the
-// ledger's end, and returns the events that follow: none if nothing is to do.
-// It is called again if the transaction has to be. What it writes besides is
-// undone with the events.
-type Decide func(ctx context.Context, tx pgx.Tx) ([]domain.Event, error)
+// Decide returns the events that follow from what the projections of its
+// command say, which it reads through tx; none is fine. now is the time at which
+// they will be recorded, the only one that it should go by. An event needs an
+// id; without a time it gets now. An error undoes all. It may be called again
+// after a deadlock, and must do nothing that isn't undone with tx.
+type Decide func(ctx context.Context, tx pgx.Tx, now time.Time) ([]domain.Event, error)
 
-// Command decides by what the ledger says and appends what was decided, in one
-// transaction that holds the ledger's head: it reads its own writes, and two
-// commands can't race. It returns when the events are durable.
-//
-// The projections it reads fold control kinds only. They are first brought up
-// to date in ordinary batches, without the head; under the head only the last
-// few events are left. So a backlog of usage costs a command nothing.
-//
-// Errors of decide are returned as they are. An event that can't be in the
-// ledger is ErrRefused.
-func (l *Ledger) Command(ctx context.Context, reads []Projection, decide Decide) error {
-	reads = slices.Clone(reads)
-	slices.SortFunc(reads, func(a, b Projection) int { return strings.Compare(a.Name(), b.Name()) })
-	for _, p := range reads {
-		if !p.Control() {
-			panic("ledger: a command reads " + p.Name() + ", which folds more than control kinds")
-		}
-		if err := l.catchUp(ctx, p); err != nil {
-			return wrap("command", err)
-		}
-	}
-	err := db.InTx(ctx, l.pool, db.TxOptions{Retries: commandRetries}, func(ctx context.Context, tx pgx.Tx) error {
-		return l.decide(ctx, tx, reads, decide)
-	})
-	if err != nil {
-		return wrap("command", err)
-	}
-	return nil
-}
+// ErrExists: an event of a command is in the ledger already, by its id. A
+// command that derives its ids from what it is about has been done before.
+var ErrExists = errors.New("ledger: there is an event with this id")
 
-// commandRetries is how often a command that lost a deadlock is run again.
+// commandRetries is how often a command begins anew after a deadlock.
 const commandRetries = 3
 
-// catchUp folds p to the ledger's end as it was, a transaction a batch.
+// Command decides by what the control projections say when nobody else can
+// change it, and appends what was decided: all of it or nothing. When it returns,
+// the projections say so too.
+//
+// It catches them up without the head first, so that it holds the head only for
+// the last few events. Others who append wait meanwhile: decide should take
+// milliseconds.
+//
+// Errors are decide's own, ErrRefused or ErrExists for events that can't be
+// appended, ErrFrozen, and ErrOutage. With db.ErrCommitUnknown it may have
+// happened: ask Get for an id.
+func (l *Ledger) Command(ctx context.Context, reads []Projection, decide Decide) ([]Entry, error) {
+	reads = slices.SortedFunc(slices.Values(reads), func(a, b Projection) int { return cmp.Compare(a.Name(), b.Name()) })
+	for _, p := range reads {
+		if !p.Control() {
+			return nil, fmt.Errorf("command: %s folds more than control kinds", p.Name())
+		}
+		if err := l.catchUp(ctx, p); err != nil {
+			return nil, wrap("command", err)
+		}
+	}
+	var entries []Entry
+	partitioned := int64(0)
+	err := db.InTx(ctx, l.pool, db.TxOptions{Retries: commandRetries}, func(ctx context.Context, tx pgx.Tx) error {
+		a, err := l.lockHead(ctx, tx)
+		if err != nil {
+			return err
+		}
+		entries, err = a.decide(ctx, reads, decide)
+		partitioned = a.partitioned
+		return err
+	})
+	if errors.Is(err, db.ErrCommitUnknown) && l.isThere(ctx, entries) {
+		err = nil
+	}
+	if err != nil {
+		return nil, wrap("command", err)
+	}
+	l.sawPartition(partitioned)
+	return entries, nil
+}
+
+// catchUp folds until nothing is left, each batch in a transaction of its own.
 func (l *Ledger) catchUp(ctx context.Context, p Projection) error {
 	for {
 		var at Progress
@@ -67,37 +86,43 @@ func (l *Ledger) catchUp(ctx context.Context, p Projection) error {
 	}
 }
 
-func (l *Ledger) decide(ctx context.Context, tx pgx.Tx, reads []Projection, decide Decide) error {
-	a, err := l.lockHead(ctx, tx)
-	if err != nil {
-		return err
+func (a *appender) decide(ctx context.Context, reads []Projection, decide Decide) ([]Entry, error) {
+	if err := a.fold(ctx, reads); err != nil {
+		return nil, err
 	}
-	if err := advanceAll(ctx, tx, reads); err != nil {
-		return err
-	}
-	events, err := decide(ctx, tx)
+	events, err := decide(ctx, a.tx, a.at)
 	if err != nil || len(events) == 0 {
-		return err
+		return nil, err
 	}
-	rows, err := l.commandRows(events)
+	rows, err := a.encode(events)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := a.append(ctx, rows, true); err != nil {
-		return err
+	first := a.size
+	if err := a.append(ctx, rows, false); err != nil {
+		if isDuplicateID(err) {
+			return nil, fmt.Errorf("%w: %w", ErrExists, err)
+		}
+		if isRefusal(err) {
+			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+		return nil, err
 	}
 	if len(a.rejections) > 0 {
-		return fmt.Errorf("%w: %s", ErrRefused, a.rejections[0].Reason)
+		return nil, fmt.Errorf("%w: %s %s", ErrRefused, a.rejections[0].ID, a.rejections[0].Reason)
 	}
-	return advanceAll(ctx, tx, reads)
+	entries := make([]Entry, len(rows))
+	for i := range rows {
+		entries[i] = Entry{Index: first + int64(i), RecordedAt: a.at, Event: events[i], Canonical: bytes.Clone(rows[i].canonical)}
+	}
+	return entries, a.fold(ctx, reads)
 }
 
-// advanceAll folds the projections to the ledger's end as the transaction sees
-// it.
-func advanceAll(ctx context.Context, tx pgx.Tx, reads []Projection) error {
+// fold brings the projections to the end, in the order of their names.
+func (a *appender) fold(ctx context.Context, reads []Projection) error {
 	for _, p := range reads {
 		for {
-			at, err := Advance(ctx, tx, p, BatchEntries)
+			at, err := Advance(ctx, a.tx, p, BatchEntries)
 			if err != nil {
 				return err
 			}
@@ -109,24 +134,46 @@ func advanceAll(ctx context.Context, tx pgx.Tx, reads []Projection) error {
 	return nil
 }
 
-// commandRows encodes events with salts of their own.
-func (l *Ledger) commandRows(events []domain.Event) ([]row, error) {
-	mem := new(arena)
+func (a *appender) encode(events []domain.Event) ([]row, error) {
 	rows := make([]row, 0, len(events))
-	for _, e := range events {
-		var salts [2]domain.Salt
-		for i := range salts {
-			_, _ = rand.Read(salts[i][:]) // never fails, see crypto/rand
+	mem := new(arena)
+	seen := make(map[domain.EventID]bool, len(events))
+	for i := range events {
+		if events[i].At.IsZero() {
+			events[i].At = a.at
 		}
-		enc, err := domain.Encode(e, salts[0], salts[1])
+		enc, err := encodeSalted(events[i])
 		if err != nil {
-			return nil, errors.Join(ErrRefused, err)
+			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
-		r, err := l.newRow(enc, mem)
+		r, err := a.l.newRow(enc, mem)
 		if err != nil {
-			return nil, errors.Join(ErrRefused, err)
+			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
+		if seen[enc.ID] {
+			return nil, fmt.Errorf("%w: two events with id %s", ErrRefused, enc.ID)
+		}
+		seen[enc.ID] = true
 		rows = append(rows, r)
 	}
 	return rows, nil
+}
+
+// isThere looks for the events of a transaction whose commit wasn't answered.
+// They are there all or none. That they are not proves nothing: the server may
+// not be done yet.
+func (l *Ledger) isThere(ctx context.Context, entries []Entry) bool {
+	if len(entries) == 0 {
+		return false
+	}
+	found, err := Get(ctx, l.pool, entries[0].Event.ID)
+	return err == nil && bytes.Equal(found.Canonical, entries[0].Canonical)
+}
+
+// encodeSalted encodes with fresh salts.
+func encodeSalted(e domain.Event) (domain.Encoded, error) {
+	var salts [2]domain.Salt
+	_, _ = rand.Read(salts[0][:]) // crypto/rand.Read never returns an error
+	_, _ = rand.Read(salts[1][:])
+	return domain.Encode(e, salts[0], salts[1])
 }

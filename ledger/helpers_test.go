@@ -61,6 +61,13 @@ func newCall() *domain.RequestCompleted {
 	}
 }
 
+// superseding is a call that replaces another event.
+func superseding(id domain.EventID) *domain.RequestCompleted {
+	call := newCall()
+	call.Supersedes = id
+	return call
+}
+
 func encode(t testing.TB, e domain.Event) domain.Encoded {
 	t.Helper()
 	if e.ID.IsZero() {
