@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/shopspring/decimal"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"manti/db"
 	"manti/domain"
 	"manti/ledger"
 )
@@ -200,4 +202,19 @@ func checkRow(t testing.TB, pool *pgxpool.Pool, table string, want map[string]st
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", table, diff)
 	}
+}
+
+// asUser is the URL with another login, whose password is its name.
+func asUser(t testing.TB, u db.URL, name string) db.URL {
+	t.Helper()
+	parsed, err := url.Parse(u.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed.User = url.UserPassword(name, name)
+	query := parsed.Query()
+	query.Del("user")
+	query.Del("password")
+	parsed.RawQuery = query.Encode()
+	return db.URL(parsed.String())
 }
