@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/shopspring/decimal"
 
+	"manti/db"
 	"manti/db/dbtest"
 	"manti/domain"
 	"manti/jobs"
@@ -279,3 +280,35 @@ func (l *logs) String() string {
 }
 
 func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// A runner waits for a server that is down, and survives its crash in the
+// middle of the work.
+func TestRunnerOutlivesTheServer(t *testing.T) {
+	t.Parallel()
+	server := dbtest.NewServer(t, dbtest.ServerOptions{})
+	if _, err := db.Migrate(t.Context(), db.MigrateConfig{URL: server.URL()}); err != nil {
+		t.Fatal(err)
+	}
+	open := func(role string) *pgxpool.Pool {
+		pool, err := db.Open(t.Context(), db.Config{URL: server.URL(), Role: role})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(pool.Close)
+		return pool
+	}
+	b := &bench{pool: open("")}
+	b.append(t, 10)
+	server.Kill(t)
+	log := &logs{}
+	b.run(t, jobs.Config{Pool: open(db.RoleWriter), Logger: log.logger()})
+	until(t, "it says that it waits", func() bool { return strings.Contains(log.String(), "wait for the database") })
+	server.Start(t)
+	b.folded(t)
+	for range 2 {
+		b.append(t, 50)
+		server.Kill(t)
+		server.Start(t)
+	}
+	b.folded(t)
+}

@@ -21,18 +21,21 @@ const balanceRow = `ROW(t.org_id, t.currency, t.calls, trim_scale(t.cost), trim_
 func foldBalances(ctx context.Context, tx pgx.Tx, p *Projection, b *ledger.Batch) (decimal.Decimal, error) {
 	hash := p.tables[0].hash()
 	return scanChange(ctx, tx, p.sql(`
-WITH `+withCalls(callOwner+", cost, cost_currency, charge, charge_currency, held")+`,
-part AS (
-	SELECT org_id, cost_currency AS currency, 0 AS calls, sum(cost) AS cost, 0 AS charge, 0 AS held FROM batch GROUP BY 1, 2
+WITH part AS MATERIALIZED (
+	SELECT `+callOrg+` AS org_id, x.cost_currency, x.charge_currency,
+		count(*) AS calls, sum(x.cost) AS cost, sum(x.charge) AS charge, COALESCE(sum(x.held), 0) AS held
+	FROM `+calls+` x GROUP BY 1, 2, 3
 	UNION ALL
-	SELECT org_id, charge_currency, count(*), 0, sum(charge), COALESCE(sum(held), 0) FROM batch GROUP BY 1, 2
-	UNION ALL
-	SELECT org_id, cost_currency, 0, -sum(cost), 0, 0 FROM replaced GROUP BY 1, 2
-	UNION ALL
-	SELECT org_id, charge_currency, -count(*), 0, -sum(charge), -COALESCE(sum(held), 0) FROM replaced GROUP BY 1, 2
+	SELECT `+callOrg+`, x.cost_currency, x.charge_currency,
+		-count(*), -sum(x.cost), -sum(x.charge), -COALESCE(sum(x.held), 0)
+	FROM `+replaced+` x GROUP BY 1, 2, 3
 ), delta AS MATERIALIZED (
 	SELECT org_id, currency, sum(calls)::bigint AS calls, sum(cost) AS cost, sum(charge) AS charge, sum(held) AS held
-	FROM part GROUP BY 1, 2
+	FROM (
+		SELECT org_id, cost_currency AS currency, 0 AS calls, cost, 0 AS charge, 0 AS held FROM part
+		UNION ALL
+		SELECT org_id, charge_currency, calls, 0, charge, held FROM part
+	) p GROUP BY 1, 2
 ), old AS (
 	SELECT `+hash+` AS hash FROM {balances} t JOIN delta USING (org_id, currency)
 ), new AS (

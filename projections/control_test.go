@@ -6,33 +6,29 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
-	"manti/db"
 	"manti/domain"
+	"manti/ledger"
 	"manti/projections"
 )
 
-// decide runs a decision and appends and folds what it decided, as a command
-// does.
+// decide runs a decision as a command, and returns how many events it made.
 func decide[C any](t *testing.T, b *bench, c C, f func(context.Context, pgx.Tx, C) ([]domain.Event, error)) (int, error) {
 	t.Helper()
-	b.catchUp(t, projections.Control()...)
-	var events []domain.Event
-	err := db.InTx(t.Context(), b.pool, db.TxOptions{}, func(ctx context.Context, tx pgx.Tx) (err error) {
-		events, err = f(ctx, tx, c)
-		return err
-	})
-	if err != nil {
-		return 0, err
+	var reads []ledger.Projection
+	for _, p := range projections.Control() {
+		reads = append(reads, p)
 	}
-	b.append(t, events...)
-	b.catchUp(t, projections.Control()...)
-	return len(events), nil
+	entries, err := b.ledger.Command(t.Context(), reads, func(ctx context.Context, tx pgx.Tx, _ time.Time) ([]domain.Event, error) {
+		return f(ctx, tx, c)
+	})
+	return len(entries), err
 }
 
 func mustDecide[C any](t *testing.T, b *bench, c C, f func(context.Context, pgx.Tx, C) ([]domain.Event, error)) int {
@@ -77,6 +73,34 @@ func TestBootstrapHappensOnce(t *testing.T) {
 	}
 	if n := mustDecide(t, b, issue(w), projections.DecideIssue); n != 1 {
 		t.Errorf("%d events for a key in the default project", n)
+	}
+}
+
+// Replicas that start at once on an empty ledger make one of everything.
+func TestReplicasStartAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			w := newWorld(uint64(i))
+			if _, err := decide(t, b, projections.Bootstrap{At: start.Add(time.Duration(i) * time.Second)}, projections.DecideBootstrap); err != nil {
+				t.Error(err)
+			}
+			publish := projections.PublishPrices{Event: newID[domain.EventID](w), At: start, Book: builtin(t)}
+			if _, err := decide(t, b, publish, projections.DecideBuiltin); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for table, want := range map[string]int{"orgs": 1, "projects": 1, "prices": 1} {
+		if rows := b.rows(t, table); len(rows) != want {
+			t.Errorf("%s: %v", table, rows)
+		}
+	}
+	if head, err := ledger.ReadHead(t.Context(), b.pool); err != nil || head.Size != 3 {
+		t.Errorf("the ledger has %d events (%v)", head.Size, err)
 	}
 }
 

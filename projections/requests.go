@@ -39,12 +39,12 @@ func foldRequests(ctx context.Context, tx pgx.Tx, p *Projection, b *ledger.Batch
 // Of the events about a call the last one holds: each supersedes the one before.
 func foldRequestsSQL(hash string) string {
 	all := slices.Concat(requestTimes(), requestAmounts(), requestPlain())
-	source := strings.NewReplacer("x.event_id", "x.id AS event_id", "x.at,", admittedAt+" AS at,", "x.org_id, x.project_id", callOwner).Replace(each(all, "x.%", ", "))
+	source := strings.NewReplacer("x.event_id", "x.id AS event_id", "x.at,", admittedAt+" AS at,",
+		"x.org_id,", callOrg+" AS org_id,", "x.project_id,", callProject+" AS project_id,").Replace(each(all, "x.%", ", "))
 	return `
 WITH current AS MATERIALIZED (
 	SELECT DISTINCT ON (x.request_id) x.request_id AS id, ` + source + `
-	FROM ledger.events x
-	WHERE x.index >= $1 AND x.index < $2 AND x.kind = 'RequestCompleted'
+	FROM ` + calls + ` x
 	ORDER BY x.request_id, x.index DESC
 ), old AS (
 	SELECT ` + hash + ` AS hash FROM {requests} t JOIN current USING (id)

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/shopspring/decimal"
@@ -31,16 +30,13 @@ func foldUsage(ctx context.Context, tx pgx.Tx, p *Projection, b *ledger.Batch) (
 
 func foldUsageSQL(hash string) string {
 	sums := usageSums()
-	calls := withCalls(callOwner + `, at, key_id, model, provider, outcome,
-		cost, cost_currency, charge, charge_currency, held, ` + strings.Join(meters(), ", "))
 	return `
-WITH ` + calls + `,
-part AS (
+WITH part AS (
 	SELECT ` + usageKey + `, ` + each(sums, "COALESCE(sum(%), 0) AS %", ", ") + `
-	FROM (` + usageRow("batch") + `) b GROUP BY ` + usageKey + `
+	FROM (` + usageRow(calls) + `) b GROUP BY ` + usageKey + `
 	UNION ALL
 	SELECT ` + usageKey + `, ` + each(sums, "-COALESCE(sum(%), 0)", ", ") + `
-	FROM (` + usageRow("replaced") + `) r GROUP BY ` + usageKey + `
+	FROM (` + usageRow(replaced) + `) r GROUP BY ` + usageKey + `
 ), delta AS MATERIALIZED (
 	SELECT ` + usageKey + `, ` + each(sums, "sum(%) AS %", ", ") + ` FROM part GROUP BY ` + usageKey + `
 ), old AS (
@@ -54,9 +50,9 @@ part AS (
 ` + changeOfHashes
 }
 
-// usageRow is each event of batch or replaced as a row of usage.
+// usageRow is each event of an item for FROM as a row of usage.
 func usageRow(from string) string {
-	return `SELECT x.org_id, date_trunc('hour', ` + admittedAt + `, 'UTC') AS hour, x.project_id,
+	return `SELECT ` + callOrg + ` AS org_id, date_trunc('hour', ` + admittedAt + `, 'UTC') AS hour, ` + callProject + ` AS project_id,
 		COALESCE(x.key_id, '` + noID + `') AS key_id,
 		COALESCE(x.model, '') AS model, COALESCE(x.provider, '') AS provider, x.cost_currency, x.charge_currency,
 		1 AS calls, (x.outcome IN ('provider_error', 'upstream_failed', 'broken', 'failed'))::int AS failed,
