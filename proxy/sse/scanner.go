@@ -199,7 +199,7 @@ func (s *Scanner) keep() {
 		*s.own = append((*s.own)[:0], rest...)
 	}
 	s.in = *s.own
-	s.line, s.seen, s.pos = s.line-s.pos, 0, 0
+	s.line, s.seen, s.pos = s.line-s.pos, s.seen-s.pos, 0
 }
 
 func (s *Scanner) release() {
