@@ -3,6 +3,7 @@ package wire_test
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -156,6 +157,28 @@ func TestAnswers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNothingBehindTheEnd has bytes behind long bodies, which are read past the
+// client's buffer.
+func TestNothingBehindTheEnd(t *testing.T) {
+	t.Parallel()
+	want := strings.Repeat("0123456789abcdef", 6400)
+	for framing, bytes := range map[string]string{
+		"sized":   fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%sevil", len(want), want),
+		"chunked": fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\nevil", len(want), want),
+	} {
+		for how, read := range readers {
+			o := newOrigin(t, newClient(t, wire.Config{}), listen(t, speak(bytes, len(bytes), true)))
+			resp, err := o.Do(t.Context(), get("/"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := read(resp.Body); got != want || err != nil {
+				t.Errorf("%s, %s: %d bytes, error %v; want %d", framing, how, len(got), err, len(want))
+			}
+		}
 	}
 }
 

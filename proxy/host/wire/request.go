@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -10,16 +9,6 @@ import (
 
 // Field is one header field of a request. Its name is sent as it is written.
 type Field struct{ Name, Value string }
-
-// AppendFields appends h's fields to dst, in no particular order.
-func AppendFields(dst []Field, h http.Header) []Field {
-	for name, values := range h {
-		for _, v := range values {
-			dst = append(dst, Field{name, v})
-		}
-	}
-	return dst
-}
 
 // Request is one call. It isn't changed, and may be sent again.
 type Request struct {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -186,13 +185,4 @@ func (f *failingWriter) Write(p []byte) (int, error) {
 		return 0, errors.New("broken pipe")
 	}
 	return f.Conn.Write(p)
-}
-
-func TestAppendFields(t *testing.T) {
-	t.Parallel()
-	got := wire.AppendFields([]wire.Field{{Name: "A", Value: "1"}}, http.Header{"B": {"2", "3"}, "C": nil})
-	want := []wire.Field{{Name: "A", Value: "1"}, {Name: "B", Value: "2"}, {Name: "B", Value: "3"}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
 }

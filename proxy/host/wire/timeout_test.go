@@ -49,6 +49,7 @@ func TestTimeouts(t *testing.T) {
 			}
 			_, _ = io.Copy(io.Discard, nc)
 		}},
+		{name: "body stands still at once", kind: wire.ErrIdle, after: 2 * time.Second, serve: sayOpen("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok")},
 		{name: "request not read", req: post(strings.Repeat("x", 100)), kind: wire.ErrConnect, after: 4 * time.Second,
 			serve: func(nc net.Conn) { wait(time.Minute) }},
 		{name: "request half read", req: post(strings.Repeat("x", 10<<10)), kind: wire.ErrAmbiguous, after: 4*time.Second + time.Second,
@@ -223,6 +224,28 @@ func TestCancelBehindTheEnd(t *testing.T) {
 	if _, err := o.Do(ctx, get("/")); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
+}
+
+// TestCancelBeforeTheEnd cancels when the answer has arrived but was not read: it
+// can still be, but the connection is lost.
+func TestCancelBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient(t, wire.Config{Dial: pipes(t, sayOpen(ok))})
+		ctx, cancel := context.WithCancel(t.Context())
+		resp, err := newOrigin(t, c, "http://test").Do(ctx, get("/"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		synctest.Wait()
+		if body, err := io.ReadAll(resp.Body); string(body) != "ok" || err != nil {
+			t.Errorf("body %q, error %v", body, err)
+		}
+		if s := statsOf(c); s.Idle != 0 || s.Open != 0 {
+			t.Errorf("%d idle, %d open; want none", s.Idle, s.Open)
+		}
+	})
 }
 
 // TestDeadline is a context with a deadline, on real sockets.

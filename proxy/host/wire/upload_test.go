@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -9,7 +10,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"manti/proxy/host/wire"
 )
@@ -118,6 +122,70 @@ func TestEarlyAnswerOfRealServer(t *testing.T) {
 		resp, body, err := call(t, o, post(strings.Repeat("x", 4<<20)))
 		if err != nil || resp.Status != 413 || body != "too large\n" {
 			t.Fatalf("body %q, error %v", body, err)
+		}
+	}
+}
+
+// lingering is a connection whose writes, when it is closed under them, take a
+// second more to return.
+type lingering struct {
+	net.Conn
+	writing atomic.Int32
+}
+
+func (l *lingering) Write(p []byte) (int, error) {
+	l.writing.Add(1)
+	defer l.writing.Add(-1)
+	n, err := l.Conn.Write(p)
+	if err != nil {
+		<-time.After(time.Second)
+	}
+	return n, err
+}
+
+// TestBodyIsFree checks that the request's body is no longer read once Do has
+// failed or the answer's body was closed: its owner may use its memory again.
+func TestBodyIsFree(t *testing.T) {
+	t.Parallel()
+	stuck := func(answer string) func(net.Conn) {
+		return func(nc net.Conn) {
+			if _, err := http.ReadRequest(bufio.NewReader(nc)); err == nil {
+				_, _ = io.WriteString(nc, answer)
+				<-time.After(time.Minute)
+			}
+		}
+	}
+	for _, http2 := range []bool{false, true} {
+		for _, answer := range []string{"", "HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno", "HTTP/1.1 413 No\r\nContent-Length: 9\r\n\r\nno"} {
+			t.Run(fmt.Sprintf("transport %t, %.12s", http2, answer), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					dial := pipes(t, stuck(answer))
+					var conn *lingering
+					c := newClient(t, wire.Config{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+						nc, err := dial(ctx, network, addr)
+						conn = &lingering{Conn: nc}
+						return conn, err
+					}})
+					o, err := c.Origin(wire.OriginConfig{URL: "http://test", HTTP2: http2})
+					if err != nil {
+						t.Fatal(err)
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+					defer cancel()
+					resp, err := o.Do(ctx, post(strings.Repeat("x", 1<<20)))
+					if answer == "" && wire.KindOf(err) != wire.ErrCanceled || answer != "" && err != nil {
+						t.Fatal(err)
+					}
+					if err == nil {
+						_, _ = resp.Body.Next()
+						resp.Body.Close()
+					}
+					if n := conn.writing.Load(); n != 0 {
+						t.Error("the body is still being written")
+					}
+				})
+			})
 		}
 	}
 }
