@@ -1,10 +1,12 @@
 package spool_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -63,6 +65,86 @@ func TestFault(t *testing.T) {
 			}
 			mustClose(t, s)
 		})
+	}
+}
+
+// TestTornRotation ends a call with the record that begins a new segment, and the process in the middle of that write: the
+// new segment's head is there, the completion isn't. The call must still be open.
+func TestTornRotation(t *testing.T) {
+	t.Parallel()
+	d := newDisk(1)
+	s := mustOpen(t, small(d))
+	for n := uint64(100); mustStats(t, s).End.Offset() < 15<<10; n++ {
+		mustCall(t, s, n)
+	}
+	d.mu.Lock()
+	d.fault = func(op, name string) (error, bool) {
+		if op == "write" && name == seg2 {
+			return io.ErrShortWrite, true
+		}
+		return nil, false
+	}
+	d.mu.Unlock()
+	var err error
+	n := uint64(1)
+	for ; err == nil; n++ {
+		if _, err = s.Start(id(n), nil, 1000); err != nil {
+			t.Fatal(err)
+		}
+		err = s.End(id(n), bytes.Repeat([]byte("x"), 1000))
+	}
+	want(t, "end", err, spool.ErrFailed)
+	_ = s.Close() // has failed
+	s = mustOpen(t, small(d.boot(true)))
+	wantOpen(t, s, n-1)
+	mustClose(t, s)
+}
+
+// TestNoSyncAfterFailed lets a rotation wait for its sync behind one that fails: a second one would succeed without the data.
+func TestNoSyncAfterFailed(t *testing.T) {
+	t.Parallel()
+	d, g := newDisk(1), &gate{}
+	d.gate = g.wait
+	s := mustOpen(t, small(d))
+	n := uint64(100)
+	for ; mustStats(t, s).End.Offset() < 15<<10; n++ {
+		mustCall(t, s, n)
+	}
+	mustStart(t, s, 1, "start")
+	synced := 0 // guarded by d.mu
+	d.mu.Lock()
+	d.fault = func(op, name string) (error, bool) {
+		if op != "sync" || name != seg1 {
+			return nil, false
+		}
+		synced++
+		return map[bool]error{true: syscall.EIO}[synced == 1], false
+	}
+	d.mu.Unlock()
+	g.shut(seg1)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := s.End(id(1), nil); !errors.Is(err, spool.ErrFailed) {
+			t.Errorf("End: got %v, want ErrFailed", err)
+		}
+	})
+	wg.Go(func() {
+		var err error
+		for n := uint64(1000); err == nil || errors.Is(err, spool.ErrFull); n++ {
+			_, err = s.Start(id(n), nil, 100)
+		}
+		if !errors.Is(err, spool.ErrFailed) {
+			t.Errorf("Start: got %v, want ErrFailed", err)
+		}
+	})
+	for mustStats(t, s).End.Segment() < 2 {
+		runtime.Gosched()
+	}
+	g.open()
+	wg.Wait()
+	wantFailed(t, s)
+	if synced != 1 {
+		t.Errorf("%d syncs, want 1", synced)
 	}
 }
 

@@ -59,6 +59,7 @@ func inspect(disk FS, dir string) (Info, error) {
 			return Info{}, fmt.Errorf("inspect spool %s: %w", dir, err)
 		}
 	}
+	_ = in.damage(reaches(dir, in.logEnd, c.synced)) // is one or nil
 	in.OpenCalls = len(in.calls.calls.open)
 	return in.Info, nil
 }
@@ -70,6 +71,8 @@ type inspector struct {
 	dir   string
 	calls *folder
 	last  *scan // the segment before, if it ended without a seal
+
+	logEnd Position // behind the last frame
 }
 
 // damage keeps the first *CorruptError and returns any other error.
@@ -137,9 +140,11 @@ func (in *inspector) end(f File, sc scan) error {
 		in.last = &sc
 	}
 	in.TornBytes += t.end - sc.end
-	var known int64
-	if in.Info.Synced.Segment() == sc.header.number {
-		known = in.Info.Synced.Offset()
+	switch n := sc.header.number; {
+	case sc.sealed:
+		in.logEnd = at(n+1, headerSize)
+	case sc.end > headerSize || in.logEnd == 0:
+		in.logEnd = at(n, sc.end)
 	}
-	return in.damage(judge(sc, t, known))
+	return in.damage(judge(sc, t))
 }

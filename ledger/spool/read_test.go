@@ -43,7 +43,24 @@ func TestNextIsDurable(t *testing.T) {
 		if len(b.Records) != 1 || string(b.Records[0].Payload) != "end" || b.Records[0].Epoch != 1 {
 			t.Errorf("got %+v", b.Records)
 		}
+		mustStart(t, s, 2, "start")
+		g.shut(seg1)
+		go func() {
+			if err := s.End(id(2), []byte("end")); err != nil {
+				t.Error(err)
+			}
+		}()
+		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if b, err := s.Next(ctx, 10); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %+v, %v: a completion is written, but not durable", b, err)
+		}
+		g.open()
+		if b, err := s.Next(t.Context(), 10); err != nil || len(b.Records) != 1 {
+			t.Errorf("got %+v, %v", b, err)
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := s.Next(ctx, 10); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want the context's error", err)
@@ -181,6 +198,36 @@ func TestRetire(t *testing.T) {
 			}
 		}
 		mustEnd(t, s, 1, "end")
+		mustClose(t, s)
+	})
+}
+
+// TestRetireWaitsForCarried keeps a segment until the records of open calls are durable in the next one.
+func TestRetireWaitsForCarried(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d, g := newDisk(1), &gate{}
+		d.gate = g.wait
+		cfg := small(d)
+		cfg.KeepBytes = 1
+		s := mustOpen(t, cfg)
+		synctest.Wait()
+		mustStart(t, s, 1, "open all the time")
+		n := uint64(100)
+		for ; mustStats(t, s).End.Offset() < 15<<10; n++ {
+			mustCall(t, s, n)
+		}
+		g.shut(seg2)
+		for ; mustStats(t, s).End.Segment() < 2; n++ {
+			mustStart(t, s, n, "start")
+		}
+		shipAll(t, s)
+		time.Sleep(2 * time.Second) // longer than the timer for a sync, shorter than a slow one
+		if got, err := s.Retire(nil); got != 0 || err != nil {
+			t.Errorf("retired %d, %v; want 0: open calls would be lost", got, err)
+		}
+		g.open()
+		synctest.Wait()
 		mustClose(t, s)
 	})
 }

@@ -194,24 +194,19 @@ func (fd *found) scanOne(cfg Config, o *folder, n uint64, last bool) (err error)
 // check holds what was found against what is known to have been synced.
 func (fd *found) check(cfg Config) error {
 	end := at(1, headerSize)
-	if fd.last != nil {
+	switch {
+	case fd.last != nil && fd.last.sealed:
+		end = at(fd.last.header.number+1, headerSize)
+	case fd.last != nil:
 		end = at(fd.last.header.number, fd.last.end)
-		var known int64
-		if fd.cursor.synced.Segment() == fd.last.header.number {
-			known = fd.cursor.synced.Offset()
-		}
-		if err := judge(*fd.last, fd.tail, known); err != nil {
+		if err := judge(*fd.last, fd.tail); err != nil {
 			return err
 		}
-		if fd.last.sealed {
-			end = at(fd.last.header.number+1, headerSize)
-		}
-	} else if len(fd.blank) > 0 {
+	case len(fd.blank) > 0:
 		end = at(fd.blank[0].number, headerSize)
 	}
-	if fd.cursor.synced > end {
-		return &CorruptError{File: segmentPath(cfg.Dir, end.Segment()), Offset: end.Offset(), Reason: fmt.Sprintf(
-			"the log ends here, but the cursor says that it was synced up to %s", fd.cursor.synced)}
+	if err := reaches(cfg.Dir, end, fd.cursor.synced); err != nil {
+		return err
 	}
 	return fd.checkFiles(cfg)
 }

@@ -111,17 +111,21 @@ func readTail(f File, sc scan) (tail, error) {
 	return tail{end: end, mark: mark}, nil
 }
 
-// judge decides what the end of the last segment is. known is up to where the cursor says that it was synced. Damage before
-// any such evidence, a mark in a valid frame behind it above all, is corruption; behind it, it is the torn
-// tail of a crash.
-func judge(sc scan, t tail, known int64) error {
+// judge decides what the end of the last segment is. Damage before the mark of a valid frame behind it is
+// corruption; behind all marks it is the torn tail of a crash.
+func judge(sc scan, t tail) error {
 	if t.mark > sc.end {
 		return &CorruptError{File: sc.path, Offset: sc.end, Reason: fmt.Sprintf(
 			"no valid record here, but a later one says that the file was synced up to %d", t.mark)}
 	}
-	if known > sc.end {
-		return &CorruptError{File: sc.path, Offset: sc.end, Reason: fmt.Sprintf(
-			"no valid record here, but the cursor says that the file was synced up to %d", known)}
+	return nil
+}
+
+// reaches says whether a log that ends at end has all that the cursor says was synced.
+func reaches(dir string, end, synced Position) error {
+	if synced > end {
+		return &CorruptError{File: segmentPath(dir, end.Segment()), Offset: end.Offset(), Reason: fmt.Sprintf(
+			"no valid record here, but the cursor says that the log was synced up to %s", synced)}
 	}
 	return nil
 }
