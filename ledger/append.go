@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,14 +42,36 @@ type Result struct {
 // With an error, some may be appended and some not: send all of them again. If
 // it is ErrOutage, that may help by itself.
 func (l *Ledger) Append(ctx context.Context, events []domain.Encoded) (Result, error) {
-	var res Result
+	p := l.prepare(events)
+	defer l.release(p)
+	return l.write(ctx, p)
+}
+
+// prepared is all of an append that needs no database.
+type prepared struct {
+	mem        *arena
+	rounds     [][]row
+	rejections []rejection
+}
+
+// prepare makes the events ready. release takes the memory back.
+func (l *Ledger) prepare(events []domain.Encoded) *prepared {
 	mem, ok := l.arenas.Get().(*arena)
 	if !ok {
 		mem = new(arena)
 	}
-	defer l.arenas.Put(mem)
-	rounds, rejections := l.newRows(events, mem)
-	for _, rows := range rounds {
+	p := &prepared{mem: mem}
+	p.rounds, p.rejections = l.newRows(events, mem)
+	return p
+}
+
+func (l *Ledger) release(p *prepared) { l.arenas.Put(p.mem) }
+
+// write appends what is prepared; it may be called again after an error.
+func (l *Ledger) write(ctx context.Context, p *prepared) (Result, error) {
+	var res Result
+	rejections := slices.Clone(p.rejections)
+	for _, rows := range p.rounds {
 		if err := l.appendRows(ctx, rows, &res, &rejections); err != nil {
 			return res, wrap("append", err)
 		}

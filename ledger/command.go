@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -142,7 +141,7 @@ func (a *appender) encode(events []domain.Event) ([]row, error) {
 		if events[i].At.IsZero() {
 			events[i].At = a.at
 		}
-		enc, err := encodeSalted(events[i])
+		enc, err := encodeFresh(events[i])
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
@@ -168,12 +167,4 @@ func (l *Ledger) isThere(ctx context.Context, entries []Entry) bool {
 	}
 	found, err := Get(ctx, l.pool, entries[0].Event.ID)
 	return err == nil && bytes.Equal(found.Canonical, entries[0].Canonical)
-}
-
-// encodeSalted encodes with fresh salts.
-func encodeSalted(e domain.Event) (domain.Encoded, error) {
-	var salts [2]domain.Salt
-	_, _ = rand.Read(salts[0][:]) // crypto/rand.Read never returns an error
-	_, _ = rand.Read(salts[1][:])
-	return domain.Encode(e, salts[0], salts[1])
 }

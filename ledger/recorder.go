@@ -6,157 +6,175 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"manti/domain"
 	"manti/ledger/spool"
 )
 
-// RecorderConfig of a Recorder. Both must be set.
+// CallLog is where a Recorder writes: *spool.Spool, whose methods say what
+// they promise.
+type CallLog interface {
+	Start(id [16]byte, payload []byte, reserve int) (spool.Position, error)
+	Kick(spool.Position)
+	Sync(context.Context, spool.Position) error
+	End(id [16]byte, payload []byte) error
+}
+
+var _ CallLog = (*spool.Spool)(nil)
+
+// RecorderConfig says where to record. Both must be set.
 type RecorderConfig struct {
-	Spool *spool.Spool
-	Log   *slog.Logger
+	Spool CallLog
+	// Log gets an Error for each event that couldn't be recorded as it was.
+	Log *slog.Logger
 }
 
-// A Recorder writes calls to the spool: what the data plane records through.
-// Its tickets are positions of the spool.
+// Recorder writes calls into the spool, in the encoding that the ledger keeps
+// for ever. It is for concurrent use.
 type Recorder struct {
-	spool *spool.Spool
-	log   *slog.Logger
+	cfg      RecorderConfig
+	buffers  sync.Pool    // of *[]byte
+	refused  atomic.Int64 // when the spool last had no room, in ns since 1970
+	repaired atomic.Uint64
 }
 
-// NewRecorder completes the calls that an earlier process left open, as
-// unknown, and is then ready for new ones.
+// NewRecorder returns a recorder on an open spool.
 func NewRecorder(cfg RecorderConfig) (*Recorder, error) {
 	if cfg.Spool == nil || cfg.Log == nil {
-		return nil, errors.New("ledger: RecorderConfig needs Spool and Log")
+		return nil, errors.New("new recorder: Spool and Log must be set")
 	}
-	r := &Recorder{spool: cfg.Spool, log: cfg.Log}
-	return r, r.sweep()
+	return &Recorder{cfg: cfg}, nil
 }
 
-// sweep gives each call without an end the one that says so. A start that
-// can't be read is completed with its own bytes: the shipper sets them aside in
-// ledger.rejected, where somebody must look at them.
-func (r *Recorder) sweep() error {
-	open := r.spool.Unfinished()
-	for _, call := range open {
-		payload := call.Start.Payload
-		if n := len(call.Attempts); n > 0 {
-			payload = call.Attempts[n-1].Payload
-		}
-		record := payload
-		started, err := domain.DecodeStarted(payload)
-		if err == nil {
-			record, err = r.encode(started.Unknown())
-		}
-		if err != nil {
-			r.log.Error("a call that was cut off can't be read; it goes to ledger.rejected", "call", domain.EventID(call.ID), "err", err)
-			record = payload
-		}
-		if err := r.spool.End(call.ID, record); err != nil {
-			return fmt.Errorf("complete call %s of epoch %d: %w", domain.EventID(call.ID), call.Epoch, err)
-		}
-	}
-	if len(open) > 0 {
-		r.log.Warn("calls that the last process didn't finish are recorded as unknown", "calls", len(open))
-	}
-	return nil
-}
+// fullFor is for how long the spool counts as full after it refused a call.
+// After that the next one finds out.
+const fullFor = time.Second
 
-// Start writes the start of a call. It returns when the start is written, though
-// not durable. Errors are a *domain.Error if the spool is full.
-func (r *Recorder) Start(s domain.Started) (uint64, error) {
+// Start writes a call's start. When it returns nil the start survives the end
+// of this process, so that there will be an event; Sync says when it also
+// survives a power cut. The ticket is what to give to Sync.
+//
+// It refuses a start from which no event could be made later. A spool without
+// room, or on a disk that stalls, gives a *domain.Error with CodeUnavailable.
+func (r *Recorder) Start(s domain.Started) (ticket uint64, err error) {
+	if err := checkStarted(&s); err != nil {
+		return 0, fmt.Errorf("record start: %w", err)
+	}
 	payload, err := domain.EncodeStarted(s)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("record start: %w", err)
 	}
-	at, err := r.spool.Start(s.ID, payload, domain.MaxRecordBytes)
-	if errors.Is(err, spool.ErrFull) {
-		return 0, &domain.Error{Code: domain.CodeUnavailable, RetryAfter: fullRetry, Cause: err,
-			Message: "manti can't record more calls until its ledger takes them again."}
+	pos, err := r.cfg.Spool.Start(s.ID, payload, domain.MaxRecordBytes)
+	switch {
+	case errors.Is(err, spool.ErrFull):
+		r.refused.Store(time.Now().UnixNano())
+		return 0, unavailable("manti has no room to record calls until its ledger takes some. Try again.", 5*time.Second, err)
+	case errors.Is(err, spool.ErrSlow):
+		return 0, unavailable("manti's disk is too slow to record calls now. Try again.", time.Second, err)
+	case err != nil:
+		return 0, fmt.Errorf("record start: %w", err)
 	}
-	if err != nil {
-		return 0, fmt.Errorf("record start of %s: %w", s.ID, err)
-	}
-	return uint64(at), nil
+	return uint64(pos), nil
 }
 
-// fullRetry is when a full spool may have room again.
-const fullRetry = 5 * time.Second
+func unavailable(message string, retry time.Duration, cause error) error {
+	return &domain.Error{Code: domain.CodeUnavailable, Message: message, RetryAfter: retry, Cause: cause}
+}
 
-// Kick begins to make a start durable, without waiting.
-func (r *Recorder) Kick(ticket uint64) { r.spool.Kick(spool.Position(ticket)) }
+// Kick begins to make the start durable, without waiting.
+func (r *Recorder) Kick(ticket uint64) { r.cfg.Spool.Kick(spool.Position(ticket)) }
 
-// Sync waits until a start is durable.
+// Sync returns nil once the start is durable.
 func (r *Recorder) Sync(ctx context.Context, ticket uint64) error {
-	return r.spool.Sync(ctx, spool.Position(ticket))
-}
-
-// End writes a call's completion and returns once it is durable.
-func (r *Recorder) End(e domain.Event) error {
-	record, err := r.encode(e)
-	if err != nil {
-		r.log.Error("a completion can't be encoded; what can be kept of it is recorded", "call", e.ID, "err", err)
-		if record, err = r.encode(rescue(e)); err != nil {
-			return fmt.Errorf("record end of %s: %w", e.ID, err)
-		}
-	}
-	if err := r.spool.End(e.ID, record); err != nil {
-		return fmt.Errorf("record end of %s: %w", e.ID, err)
+	if err := r.cfg.Spool.Sync(ctx, spool.Position(ticket)); err != nil {
+		return fmt.Errorf("record start durably: %w", err)
 	}
 	return nil
 }
 
-// encode makes the record of an event, no larger than the spool has reserved
-// room for: what is large is what others made, and that is left out first.
-func (r *Recorder) encode(e domain.Event) ([]byte, error) {
-	var salts [2]domain.Salt
-	for i := range salts {
-		_, _ = rand.Read(salts[i][:]) // never fails, see crypto/rand
-	}
-	enc, err := domain.Encode(e, salts[0], salts[1])
+// End writes the event of a call and returns nil once it is durable. It may
+// change the event's body, to make it fit: see mend. What still can't be encoded
+// is replaced by its bare minimum, flagged FlagRepaired, and logged: a call is
+// never without its event for the sake of one field.
+//
+// An error means that nobody may be told that the call ended well.
+func (r *Recorder) End(e domain.Event) error {
+	enc, err := r.encode(e)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("record end: %w", err)
 	}
-	record := enc.AppendRecord(make([]byte, 0, 2048))
-	if len(record) > domain.MaxRecordBytes {
-		return nil, fmt.Errorf("%w: %d bytes", domain.ErrTooLarge, len(record))
-	}
-	return record, nil
-}
-
-// rescue is what can be kept of a completion that can't be encoded: who, what,
-// how much was used. Amounts that no ledger can hold are left at 0; both are
-// flagged, and can be computed anew from usage and price version.
-func rescue(e domain.Event) domain.Event {
-	body, ok := e.Body.(*domain.RequestCompleted)
+	buf, ok := r.buffers.Get().(*[]byte)
 	if !ok {
-		return e
+		buf = new([]byte)
 	}
-	kept := &domain.RequestCompleted{RequestPublic: body.RequestPublic}
-	p := body.Private
-	kept.Private = domain.RequestPrivate{
-		Provider: p.Provider, Host: p.Host, Credential: p.Credential, Cost: p.Cost,
-		RouteVersion: p.RouteVersion, ConfigVersion: p.ConfigVersion, Replica: p.Replica, Spool: p.Spool, Epoch: p.Epoch, PaidFrom: p.PaidFrom,
-		Flags: append(append([]string{}, p.Flags...), domain.FlagRescued),
+	*buf = enc.AppendRecord((*buf)[:0])
+	err = r.cfg.Spool.End(e.ID, *buf)
+	r.buffers.Put(buf)
+	if err != nil {
+		return fmt.Errorf("record end: %w", err)
 	}
-	for _, price := range []*domain.Price{&kept.Charge, &kept.Private.Cost} {
-		if domain.CheckScale(price.Amount, domain.MaxScale) != nil || price.Amount.IsNegative() {
-			price.Amount = price.Amount.Sub(price.Amount)
-		}
-		if _, err := domain.ParseCurrency(string(price.Currency)); err != nil {
-			price.Currency = domain.XTS
-		}
-	}
-	kept.Clean()
-	at := e.At.UTC().Truncate(time.Microsecond)
-	return domain.Event{ID: e.ID, At: at, Body: kept}
+	return nil
 }
 
-// Full reports whether the spool has no room for another call. It is for health
-// checks; Start knows by itself.
+// Full reports whether the spool refused a call for lack of room within the
+// last second.
 func (r *Recorder) Full() bool {
-	s, err := r.spool.Stats()
-	return err != nil || s.Room-s.Reserved < domain.MaxRecordBytes
+	return time.Since(time.Unix(0, r.refused.Load())) < fullFor
+}
+
+// Repaired counts the events that were recorded by their bare minimum.
+func (r *Recorder) Repaired() uint64 { return r.repaired.Load() }
+
+func (r *Recorder) encode(e domain.Event) (domain.Encoded, error) {
+	call, ok := e.Body.(*domain.RequestCompleted)
+	if !ok {
+		return domain.Encoded{}, fmt.Errorf("%T is not the end of a call", e.Body)
+	}
+	enc, err := encodeCall(e.ID, e.At, call)
+	if err == nil {
+		return enc, nil
+	}
+	r.repaired.Add(1)
+	r.cfg.Log.Error("an event can't be recorded as it is; its bare minimum is", "request", e.ID, "err", err)
+	return encodeCall(e.ID, e.At, bareMinimum(call))
+}
+
+// encodeCall encodes a call's event within domain.MaxRecordBytes.
+func encodeCall(id domain.EventID, at time.Time, call *domain.RequestCompleted) (domain.Encoded, error) {
+	mend(call)
+	if err := checkAmounts(call); err != nil {
+		return domain.Encoded{}, err
+	}
+	e := domain.Event{ID: id, At: at.UTC().Truncate(time.Microsecond), Body: call}
+	var enc domain.Encoded
+	var err error
+	for _, try := range []func(*domain.RequestCompleted) bool{asItIs, cleaned, withoutRawUsage, withoutTexts} {
+		if !try(call) {
+			continue
+		}
+		enc, err = encodeFresh(e)
+		if err == nil && recordSize(enc) > domain.MaxRecordBytes {
+			err = domain.ErrTooLarge
+		}
+		if err == nil {
+			return enc, nil
+		}
+	}
+	return domain.Encoded{}, err
+}
+
+// encodeFresh encodes with fresh salts.
+func encodeFresh(e domain.Event) (domain.Encoded, error) {
+	var random [2 * len(domain.Salt{})]byte
+	_, _ = rand.Read(random[:]) // crypto/rand.Read never returns an error
+	return domain.Encode(e, domain.Salt(random[:len(domain.Salt{})]), domain.Salt(random[len(domain.Salt{}):]))
+}
+
+// recordSize is at least the length of the record.
+func recordSize(e domain.Encoded) int {
+	const frame = 1 + 1 + 16 + 3*10 + 2*16
+	return frame + len(e.Kind) + len(e.Public) + len(e.Private) + len(e.Erasable)
 }
