@@ -31,8 +31,8 @@ func (e *endpoint) dial(ctx context.Context) (*conn, error) {
 func (e *endpoint) connect(ctx context.Context) (*conn, error) {
 	nc, err := e.dialTCP(ctx)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, canceled(ctx, "dial")
+		if cause := left(ctx); cause != nil {
+			return nil, fail(ErrCanceled, "dial", cause)
 		}
 		return nil, fail(ErrConnect, "dial", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"time"
 )
 
 // Kind says how a call failed, by what its caller may conclude. Each is an
@@ -104,9 +105,16 @@ func invalid(reason string) *Error {
 	return fail(ErrRequest, "check request", errors.New(reason))
 }
 
-// canceled tells a caller that left from all other reasons.
-func canceled(ctx context.Context, op string) *Error {
-	return fail(ErrCanceled, op, context.Cause(ctx))
+// left returns why the caller has left, if it has. A dialer keeps ctx's deadline by
+// itself and may be a moment ahead of ctx.
+func left(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if d, ok := ctx.Deadline(); ok && !time.Now().Before(d) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 // readFault is the kind of a failed read: late is what running out of time

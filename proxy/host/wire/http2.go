@@ -108,9 +108,9 @@ func (o *Origin) roundTrip(ctx context.Context, r *Request) (*Response, error) {
 // fault explains why RoundTrip failed.
 func (p *progress) fault(ctx context.Context, err error) *Error {
 	var timeout net.Error
-	switch {
-	case ctx.Err() != nil:
-		return canceled(ctx, "call")
+	switch cause := left(ctx); {
+	case cause != nil:
+		return fail(ErrCanceled, "call", cause)
 	case !p.connected.Load():
 		return fail(ErrConnect, "dial", err)
 	case p.firstByte.Load() != nil:
@@ -193,8 +193,8 @@ func (b *transportBody) Read(p []byte) (int, error) {
 			b.resp.Trailer = b.in.Trailer
 		}
 		b.err = io.EOF
-	case b.ctx.Err() != nil:
-		b.err = canceled(b.ctx, "read body")
+	case left(b.ctx) != nil:
+		b.err = fail(ErrCanceled, "read body", left(b.ctx))
 	case late:
 		b.err = fail(ErrIdle, "read body", nil)
 	default:

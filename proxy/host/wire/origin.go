@@ -125,8 +125,8 @@ func (o *Origin) Do(ctx context.Context, r *Request) (*Response, error) {
 	if e := r.check(); e != nil {
 		return nil, e
 	}
-	if ctx.Err() != nil {
-		return nil, canceled(ctx, "begin call")
+	if cause := left(ctx); cause != nil {
+		return nil, fail(ErrCanceled, "begin call", cause)
 	}
 	if o.http2 != nil {
 		return o.roundTrip(ctx, r)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -258,6 +259,34 @@ func TestDeadline(t *testing.T) {
 	_, err := o.Do(ctx, post("x"))
 	if wire.KindOf(err) != wire.ErrCanceled || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// lateContext is a context whose deadline has passed before it says so itself.
+type lateContext struct {
+	context.Context
+	passed bool
+}
+
+func (c *lateContext) Deadline() (time.Time, bool) {
+	if c.passed {
+		return time.Now(), true
+	}
+	return time.Time{}, false
+}
+
+// TestDialerMeetsTheDeadlineFirst has a dialer fail by the caller's deadline before
+// the context does: that is the caller's end, not the peer's fault.
+func TestDialerMeetsTheDeadlineFirst(t *testing.T) {
+	t.Parallel()
+	ctx := &lateContext{Context: t.Context()}
+	c := newClient(t, wire.Config{Dial: func(context.Context, string, string) (net.Conn, error) {
+		ctx.passed = true
+		return nil, os.ErrDeadlineExceeded
+	}})
+	_, err := newOrigin(t, c, "http://test").Do(ctx, post("x"))
+	if wire.KindOf(err) != wire.ErrCanceled || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v, want ErrCanceled", err)
 	}
 }
 
