@@ -40,7 +40,7 @@ func (c *control) Run(ctx context.Context) error {
 	if d.roles.Reason != "" {
 		c.log.Info("roles are not fully separated", "separation", d.roles.Separation, "reason", d.roles.Reason)
 	}
-	shipper, err := ledger.NewShipper(ledger.ShipperConfig{Ledger: d.ledger, Pool: d.pool, Spool: c.spool, Replica: c.cfg.Replica, Log: c.log, Registerer: c.registry})
+	shipper, err := ledger.NewShipper(ledger.ShipperConfig{Ledger: d.ledger, Spool: c.spool, Replica: c.cfg.Replica, Log: c.log, Registerer: c.registry})
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ const systemAuthor = "system:manti"
 // bootstrap makes what a ledger needs before its first call. The key it returns
 // is one to show, made if the private Postgres has none yet.
 func (c *control) bootstrap(ctx context.Context, d database) (domain.Secret, error) {
-	err := d.command(ctx, func(ctx context.Context, tx pgx.Tx) ([]domain.Event, error) {
+	err := d.command(ctx, func(ctx context.Context, tx pgx.Tx, _ time.Time) ([]domain.Event, error) {
 		return projections.DecideBootstrap(ctx, tx, projections.Bootstrap{At: eventTime(), Author: systemAuthor})
 	}, projections.Orgs())
 	if err != nil {
@@ -116,7 +116,7 @@ func (c *control) bootstrap(ctx context.Context, d database) (domain.Secret, err
 	if err != nil {
 		return "", err
 	}
-	err = d.command(ctx, func(ctx context.Context, tx pgx.Tx) ([]domain.Event, error) {
+	err = d.command(ctx, func(ctx context.Context, tx pgx.Tx, _ time.Time) ([]domain.Event, error) {
 		at := eventTime()
 		return projections.DecideBuiltin(ctx, tx, projections.PublishPrices{Event: newID[domain.EventID](at), At: at, Author: systemAuthor, Book: book})
 	}, projections.Prices())

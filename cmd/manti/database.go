@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"manti/db"
@@ -54,12 +53,13 @@ func openDatabase(ctx context.Context, cfg Config, url db.URL, secret []byte, lo
 const poolConns = 12
 
 // command runs a decision that reads the given control projections.
-func (d database) command(ctx context.Context, decide func(context.Context, pgx.Tx) ([]domain.Event, error), reads ...*projections.Projection) error {
+func (d database) command(ctx context.Context, decide ledger.Decide, reads ...*projections.Projection) error {
 	deps := make([]ledger.Projection, len(reads))
 	for i, p := range reads {
 		deps[i] = p
 	}
-	return d.ledger.Command(ctx, deps, decide)
+	_, err := d.ledger.Command(ctx, deps, decide)
+	return err
 }
 
 // catchUp folds what the ledger holds, so that a reader sees it all.

@@ -64,7 +64,7 @@ func issueKey(ctx context.Context, d database, key domain.Secret, name, author s
 		Secret: domain.KeySecret{Hash: hex.EncodeToString(hash[:]), Hint: auth.Hint(key)},
 		Name:   name, Expires: expires,
 	}
-	return id, d.command(ctx, func(ctx context.Context, tx pgx.Tx) ([]domain.Event, error) {
+	return id, d.command(ctx, func(ctx context.Context, tx pgx.Tx, _ time.Time) ([]domain.Event, error) {
 		return projections.DecideIssue(ctx, tx, issue)
 	}, projections.Keys(), projections.Orgs())
 }
@@ -152,7 +152,7 @@ func keyRevoke(ctx context.Context, inv invocation) error {
 		for _, id := range ids {
 			at := eventTime()
 			revoke := projections.RevokeKey{Event: newID[domain.EventID](at), At: at, Author: operator(), Key: id}
-			err := d.command(ctx, func(ctx context.Context, tx pgx.Tx) ([]domain.Event, error) {
+			err := d.command(ctx, func(ctx context.Context, tx pgx.Tx, _ time.Time) ([]domain.Event, error) {
 				return projections.DecideRevoke(ctx, tx, revoke)
 			}, projections.Keys())
 			if err != nil {

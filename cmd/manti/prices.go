@@ -92,7 +92,7 @@ func pricesPublish(ctx context.Context, inv invocation) error {
 		at := eventTime()
 		publish := projections.PublishPrices{Event: newID[domain.EventID](at), At: at, Author: operator(), Book: book}
 		var before *domain.PriceBook
-		err := d.command(ctx, func(ctx context.Context, tx pgx.Tx) ([]domain.Event, error) {
+		err := d.command(ctx, func(ctx context.Context, tx pgx.Tx, _ time.Time) ([]domain.Event, error) {
 			var err error
 			if before, err = projections.CurrentBook(ctx, tx); err != nil {
 				return nil, err

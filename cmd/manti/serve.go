@@ -196,6 +196,7 @@ func (s *server) run(ctx context.Context) error {
 	}
 	start(func(ctx context.Context) error { s.logw.run(ctx); return nil })
 	start(s.spool.Run)
+	start(s.retire)
 	for _, c := range s.up.clients {
 		start(c.Run)
 	}
