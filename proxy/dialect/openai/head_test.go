@@ -57,7 +57,7 @@ func TestHead(t *testing.T) {
 		},
 		{
 			name: "stream with usage", endpoint: dialect.ChatCompletions,
-			body: `{"model":"m","stream":true,"stream_options":{"include_usage":true,"include_obfuscation":false}}`,
+			body: `{"model":"m","stream":true,"stream_options": { "include_obfuscation": false, "include_usage": true }}`,
 			want: dialect.Head{Model: "m", N: 1, Stream: true, IncludeUsage: true},
 		},
 		{

@@ -141,6 +141,10 @@ func TestText(t *testing.T) {
 	if a.Found || b.Found || a.Text.Tokens() == 0 || !a.Text.Equal(b.Text) {
 		t.Errorf("whole %d tokens, streamed %d", a.Text.Tokens(), b.Text.Tokens())
 	}
+	twice := openai.Dialect{}.Meter(dialect.ChatCompletions)
+	if note := twice.Frame(nil, []byte(`{"choices":[{"delta":{"content":"Hello"},"message":{"content":"Hello"}}]}`)); note.TextBytes != 5 {
+		t.Errorf("a chunk that says it twice counts %d bytes", note.TextBytes)
+	}
 	counted := openai.Dialect{}.Meter(dialect.ChatCompletions)
 	counted.Body([]byte(`{"choices":[{"message":{"content":"Hello"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`))
 	if n := counted.Reading().Text.Tokens(); n != 0 {
