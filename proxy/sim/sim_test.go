@@ -113,6 +113,40 @@ func TestCallerLeaves(t *testing.T) {
 	})
 }
 
+// TestCallerLeavesBeforeTheAnswer: an answer that finds nobody isn't completed,
+// though it was about to be.
+func TestCallerLeavesBeforeTheAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, sim.Config{KeepCalls: true})
+		defer p.Close()
+		c := client(t, p)
+		defer c.CloseIdleConnections()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		if a := postCtx(ctx, c, "http://sim/v1/chat/completions", `{"model":"w2",`+userTurn+`}`); a.err == nil {
+			t.Fatal("the call ended")
+		}
+		time.Sleep(time.Minute) // fake
+		b := p.Books()
+		want := sim.Report{Begun: 1, Cut: 1, Unreported: p.Calls()[0].Usage}
+		if diff := cmp.Diff(want, b); diff != "" || want.Unreported[domain.OutputTokens] != 24 {
+			t.Errorf("books (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestHalf: a stream that breaks has half its chunks, and the books half its
+// tokens.
+func TestHalf(t *testing.T) {
+	t.Parallel()
+	p := start(t, sim.Config{})
+	a := post(t, client(t, p), "/v1/chat/completions", `{"model":"w3-fault-cut","stream":true,`+userTurn+`}`)
+	if got := strings.Count(a.body, `"content":"t`); got != 50 || p.Books().Unreported[domain.OutputTokens] != 50 {
+		t.Errorf("%d chunks, books %+v", got, p.Books())
+	}
+}
+
 // TestLatency: in fake time, the load models keep theirs to the nanosecond,
 // and stamps tell when.
 func TestLatency(t *testing.T) {
