@@ -25,10 +25,15 @@ func decide[C any](t *testing.T, b *bench, c C, f func(context.Context, pgx.Tx, 
 	for _, p := range projections.Control() {
 		reads = append(reads, p)
 	}
-	entries, err := b.ledger.Command(t.Context(), reads, func(ctx context.Context, tx pgx.Tx, _ time.Time) ([]domain.Event, error) {
-		return f(ctx, tx, c)
+	n := 0
+	err := patiently(func() error {
+		entries, err := b.ledger.Command(t.Context(), reads, func(ctx context.Context, tx pgx.Tx, _ time.Time) ([]domain.Event, error) {
+			return f(ctx, tx, c)
+		})
+		n = len(entries)
+		return err
 	})
-	return len(entries), err
+	return n, err
 }
 
 func mustDecide[C any](t *testing.T, b *bench, c C, f func(context.Context, pgx.Tx, C) ([]domain.Event, error)) int {

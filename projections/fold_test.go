@@ -39,13 +39,13 @@ func money() []*projections.Projection {
 // what a plain computation over all events gives, and the digest is the same.
 func TestFoldsEqualARecomputation(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(3) {
+	for seed := range uint64(2) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			b, w := newBench(t), newWorld(seed)
-			for range 8 {
+			for range 6 {
 				var events []domain.Event
-				for range 1 + w.rand.IntN(40) {
+				for range 1 + w.rand.IntN(25) {
 					if w.rand.IntN(4) == 0 {
 						events = append(events, w.correction())
 					} else {
@@ -66,7 +66,7 @@ func TestFoldsEqualARecomputation(t *testing.T) {
 				_, digests[p.Name()] = b.checkpoint(t, p.Name())
 				rows[p.Name()] = b.rows(t, p.Name())
 			}
-			for _, size := range []int{1, 2, 7, 64, 10000} {
+			for _, size := range []int{1, 7, 10000} {
 				for _, p := range money() {
 					b.reset(t, p.Name(), p.Name())
 					if _, err := projections.CatchUpBy(t.Context(), b.pool, p, size); err != nil {

@@ -2,6 +2,7 @@ package projections_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/shopspring/decimal"
 
+	"manti/db"
 	"manti/domain"
 	"manti/ledger"
 	"manti/projections"
@@ -131,12 +133,16 @@ func (b *bench) append(t testing.TB, events ...domain.Event) {
 		}
 	}
 	for part := range slices.Chunk(encoded, 500) {
-		res, err := b.ledger.Append(t.Context(), part)
+		var res ledger.Result
+		err := patiently(func() (err error) {
+			res, err = b.ledger.Append(t.Context(), part)
+			return err
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if res.Appended != len(part) {
-			t.Fatalf("appended %d of %d: %+v", res.Appended, len(part), res.Rejected)
+		if len(res.Rejected) > 0 {
+			t.Fatalf("rejected: %+v", res.Rejected)
 		}
 	}
 }
@@ -144,8 +150,23 @@ func (b *bench) append(t testing.TB, events ...domain.Event) {
 func (b *bench) catchUp(t testing.TB, ps ...*projections.Projection) {
 	t.Helper()
 	for _, p := range ps {
-		if _, err := projections.CatchUp(t.Context(), b.pool, p); err != nil {
+		err := patiently(func() error {
+			_, err := projections.CatchUp(t.Context(), b.pool, p)
+			return err
+		})
+		if err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// patiently tries again what a machine under load was too slow for: the
+// timeouts of production hold in tests too.
+func patiently(do func() error) error {
+	for try := 0; ; try++ {
+		err := do()
+		if try == 20 || !db.IsOutage(err) && !errors.Is(err, ledger.ErrOutage) {
+			return err
 		}
 	}
 }

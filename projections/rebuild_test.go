@@ -140,19 +140,19 @@ func TestRebuildBesideAppendsAndFolds(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for _, events := range batches {
-			b.append(t, events...)
-			for _, p := range projections.All() {
-				if _, err := projections.CatchUp(t.Context(), b.pool, p); err != nil {
-					t.Errorf("catch up %s: %v", p.Name(), err)
-				}
+		for _, p := range projections.All() {
+			err := patiently(func() error {
+				_, err := projections.Rebuild(t.Context(), b.pool, p, projections.RebuildConfig{})
+				return err
+			})
+			if err != nil {
+				t.Error(err)
 			}
 		}
 	})
-	for _, p := range projections.All() {
-		if _, err := projections.Rebuild(t.Context(), b.pool, p, projections.RebuildConfig{}); err != nil {
-			t.Error(err)
-		}
+	for _, events := range batches {
+		b.append(t, events...)
+		b.catchUp(t, projections.All()...)
 	}
 	wg.Wait()
 	b.catchUp(t, projections.All()...)
@@ -179,7 +179,11 @@ func TestFoldersFenceEachOther(t *testing.T) {
 				if !errors.Is(err, errCut) {
 					t.Error(err)
 				}
-				if _, err := projections.CatchUpBy(t.Context(), b.pool, p, 3); err != nil {
+				err = patiently(func() error {
+					_, err := projections.CatchUpBy(t.Context(), b.pool, p, 3)
+					return err
+				})
+				if err != nil {
 					t.Error(err)
 				}
 			}
