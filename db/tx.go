@@ -84,11 +84,14 @@ func commit(ctx context.Context, tx pgx.Tx) error {
 		rollback(ctx, tx)
 		return fmt.Errorf("commit transaction: %w", err)
 	}
+	broken := tx.Conn().IsClosed()
 	err := tx.Commit(ctx)
+	// When the answer to a COMMIT is lost, pgx says "conn closed" as if nothing had been sent.
+	unsent := pgconn.SafeToRetry(err) && (broken || !errors.Is(err, pgconn.ErrConnClosed))
 	switch {
 	case err == nil:
 		return nil
-	case SQLState(err) != "", errors.Is(err, pgx.ErrTxCommitRollback), errors.Is(err, pgx.ErrTxClosed), pgconn.SafeToRetry(err):
+	case SQLState(err) != "", errors.Is(err, pgx.ErrTxCommitRollback), errors.Is(err, pgx.ErrTxClosed), unsent:
 		return fmt.Errorf("commit transaction: %w", err)
 	default:
 		return fmt.Errorf("commit transaction: %w: %w", ErrCommitUnknown, err)
