@@ -124,6 +124,37 @@ func localConfig(cfg Config, log *slog.Logger) local.Config {
 	return local.Config{DataDir: cfg.Data, Log: log, ProgramDir: cfg.PGBin, Path: os.Getenv("PATH"), Repository: os.Getenv("MANTI_PG_REPOSITORY")}
 }
 
+// printURL shows how to reach the private Postgres.
+func printURL(_ context.Context, inv invocation) error {
+	flags := newFlags(inv)
+	data := dataFlag(flags)
+	if err := parse(flags, inv); err != nil {
+		return err
+	}
+	if err := noArguments(flags); err != nil {
+		return err
+	}
+	cfg, err := loadConfig(inv.env)
+	if err != nil {
+		return err
+	}
+	if *data != "" {
+		cfg.Data = *data
+	}
+	if cfg.DatabaseURL != "" {
+		return errors.New("DATABASE_URL is set: that is the database")
+	}
+	url, running, err := local.Find(cfg.Data)
+	if err != nil {
+		return err
+	}
+	if !running {
+		return fmt.Errorf("no manti is running on %s", cfg.Data)
+	}
+	_, err = fmt.Fprintln(inv.io.out, url.Reveal())
+	return err
+}
+
 // dataFlag is --data, for commands that work on a private Postgres.
 func dataFlag(f *flag.FlagSet) *string {
 	return f.String("data", "", "the data directory ($MANTI_DATA)")

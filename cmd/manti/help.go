@@ -25,6 +25,7 @@ func commands() []command {
 		{"balances", "[--json]", "print each organisation's charge and cost so far", balances},
 		{"rebuild", "NAME|all", "build a projection anew from the ledger, beside the live one, and swap it in", rebuild},
 		{"migrate", "", "bring the database's schema up to date and stop", migrate},
+		{"url", "[--data DIRECTORY]", "print the running private Postgres' URL, password included, for psql", printURL},
 		{"health", "[--url URL]", "ask a running server whether it is ready; for container health checks", health},
 		{"version", "", "print the version", printVersion},
 	}
