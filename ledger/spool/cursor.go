@@ -147,5 +147,5 @@ func (c *cursorFile) measure(n int) (time.Duration, error) {
 func (c *cursorFile) close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return errors.Join(c.f.Close())
+	return c.f.Close()
 }

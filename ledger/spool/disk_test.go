@@ -18,13 +18,14 @@ const sector = 512 // bytes that a disk writes whole or not at all
 var errCrashed = errors.New("the machine is off")
 
 // A disk is a file system in memory that forgets what wasn't synced: on a crash each sector holds any of the states that it went
-// through since the last sync, and of the directory's changes any prefix.
+// through since the last sync, and of the directory's changes any prefix, of the
+// removals in it any.
 type disk struct {
 	mu      sync.Mutex
 	rng     *rand.Rand // guarded by mu
 	names   map[string]*inode
 	durable map[string]*inode
-	changes []func(map[string]*inode) // to durable, not yet synced
+	changes []change // to durable, not yet synced
 	locked  bool
 	ops     int // operations that change something, so far
 	crashAt int // the one that ends it all; 0 is never
@@ -42,6 +43,12 @@ type inode struct {
 	name         string // that it has now
 	cur, platter []byte
 	writes       []write // since the last sync
+}
+
+// A change is one to the directory.
+type change struct {
+	do      func(map[string]*inode)
+	removal bool
 }
 
 type write struct {
@@ -91,8 +98,10 @@ func (d *disk) boot(kill bool) *disk {
 	}
 	n := newDisk(d.rng.Uint64())
 	state := maps.Clone(d.durable)
-	for _, change := range d.changes[:d.rng.IntN(len(d.changes)+1)] {
-		change(state)
+	for _, c := range d.changes[:d.rng.IntN(len(d.changes)+1)] {
+		if !c.removal || d.rng.IntN(2) == 0 {
+			c.do(state)
+		}
 	}
 	for name, f := range state {
 		b := f.after(d.rng)
@@ -186,7 +195,7 @@ func (d *disk) Create(name string) (spool.File, error) {
 // change does to the directory what a crash may forget until SyncDir.
 func (d *disk) change(fn func(map[string]*inode)) {
 	fn(d.names)
-	d.changes = append(d.changes, fn)
+	d.changes = append(d.changes, change{do: fn})
 }
 
 func (d *disk) Open(name string, write bool) (spool.File, error) {
@@ -227,6 +236,7 @@ func (d *disk) Remove(name string) error {
 		return err
 	}
 	d.change(func(m map[string]*inode) { delete(m, name) })
+	d.changes[len(d.changes)-1].removal = true
 	return nil
 }
 

@@ -202,6 +202,31 @@ func TestRetire(t *testing.T) {
 	})
 }
 
+// TestRetireIsDurable cuts the power right after segments were retired: what is left is a spool without a gap, and the cursor
+// isn't before it.
+func TestRetireIsDurable(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(30) {
+		d := newDisk(seed)
+		cfg := small(d)
+		cfg.KeepBytes = 1
+		s := mustOpen(t, cfg)
+		for n := uint64(100); mustStats(t, s).Synced.Segment() < 5; n++ {
+			mustCall(t, s, n)
+		}
+		shipAll(t, s)
+		d.mu.Lock()
+		d.crashAt = d.ops + 1 + int(seed%15)
+		d.mu.Unlock()
+		_, _ = s.Retire(nil) // the disk may end it
+		d.stop()
+		_ = s.Close() // its disk is gone
+		s = mustOpen(t, small(d.boot(false)))
+		mustCall(t, s, 1)
+		mustClose(t, s)
+	}
+}
+
 // TestRetireWaitsForCarried keeps a segment until the records of open calls are durable in the next one.
 func TestRetireWaitsForCarried(t *testing.T) {
 	t.Parallel()
