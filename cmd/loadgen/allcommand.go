@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,6 +60,10 @@ func allCommand(ctx context.Context, args []string, io streams) error {
 		return fmt.Errorf("make a directory: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // what is left there is in nobody's way
+	// The gateway's private Postgres may run under another account.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return fmt.Errorf("make a directory: %w", err)
+	}
 	if f.data == "" {
 		f.data = filepath.Join(dir, "data")
 	}
@@ -116,6 +121,9 @@ func (f *allFlags) set(ctx context.Context, dir string) (_ *stage, err error) {
 		return nil, err
 	}
 	s.children = append(s.children, manti)
+	if err := waitForKey(ctx, manti, key); err != nil {
+		return nil, err
+	}
 	proxy, err := startProxy(ctx, dir, gateway, f.procs, simURL)
 	if err != nil {
 		return nil, err
@@ -157,6 +165,35 @@ func (f *allFlags) gateway(simURL string) (key string, cmd *exec.Cmd, err error)
 	return key, cmd, nil
 }
 
+// waitForKey waits until the gateway knows the key: it serves before it has
+// read any.
+func waitForKey(ctx context.Context, gateway *child, key string) error {
+	ctx, cancel := context.WithTimeout(ctx, beginTimeout)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+gateway.addr+"/v1/models", nil)
+		if err != nil {
+			return fmt.Errorf("ask the gateway for its models: %w", err)
+		}
+		req.Header.Set("Authorization", "Bearer "+key)
+		status := 0
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			_ = resp.Body.Close() // only the status matters
+			status = resp.StatusCode
+		}
+		if status == http.StatusOK {
+			return nil
+		}
+		if err := gateway.alive(); err != nil {
+			return err
+		}
+		if !sleepUntil(ctx, time.Now().Add(drainPoll)) {
+			return fmt.Errorf("the gateway doesn't take its key: status %d, %w; it said:\n%s", status, errors.Join(err, ctx.Err()), gateway.said())
+		}
+	}
+}
+
 func randomHex(n int) string {
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // it never fails
@@ -173,8 +210,12 @@ func (s *stage) openLedger(ctx context.Context) (postgres watched, err error) {
 		}
 		target = found.Reveal()
 	}
-	if s.books, err = openBooks(ctx, target); err != nil {
-		return watched{}, err
+	// The gateway serves before its ledger is set up.
+	deadline := time.Now().Add(beginTimeout)
+	for s.books, err = openBooks(ctx, target); err != nil; s.books, err = openBooks(ctx, target) {
+		if time.Now().After(deadline) || !sleepUntil(ctx, time.Now().Add(drainPoll)) {
+			return watched{}, err
+		}
 	}
 	pid, err := serverProcess(ctx, s.books.conn)
 	return watched{name: "postgres", pid: pid, tree: true}, err
