@@ -93,4 +93,5 @@ func BenchmarkCallAlone(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(float64(mustStats(b, s).DiskSync.Nanoseconds()), "ns/disk-sync")
 }
