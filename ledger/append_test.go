@@ -93,7 +93,7 @@ func TestColumnsSayWhatTheEventSays(t *testing.T) {
 		"outcome": "completed", "status": "200", "error": "upstream_error", "provenance": "reported", "estimator": "e-1",
 		"charge": "1000000", "charge_currency": "USD", "charge_price": call.Charge.Version.String(), "held": "123456789012345678901234567890.123456789012345678",
 		"cost": "0.005875", "cost_currency": "USD", "cost_price": call.Charge.Version.String(), "provider": "openai", "host": "api.openai.com", "region": "eu",
-		"credential_id": call.Private.Credential.String(), "attempts": "1", "route_version": "r1", "config_version": "c1", "replica": "a",
+		"credential_id": call.Private.Credential.String(), "provider_request_id": call.Private.Attempts[0].RequestID, "attempts": "1", "route_version": "r1", "config_version": "c1", "replica": "a",
 		"spool_id": call.Private.Spool.String(), "spool_epoch": "3", "flags": `["a", "b,\"c"]`,
 		"input": "1", "input_audio": "2", "input_image": "3", "cache_read": "4", "cache_write_5m": "5", "cache_write_1h": "6",
 		"output": "7", "reasoning": "8", "output_audio": "9", "output_image": "10", "web_search": "11", "file_search": "12",

@@ -96,10 +96,10 @@ const eventColumns = `id, kind, v, control, at, author, canonical, private_salt,
 	input, input_audio, input_image, cache_read, cache_write_5m, cache_write_1h,
 	output, reasoning, output_audio, output_image, web_search, file_search,
 	charge, charge_currency, charge_price, held, cost, cost_currency, cost_price,
-	provider, host, region, credential_id, attempts, route_version, config_version, replica, spool_id, spool_epoch, flags`
+	provider, host, region, credential_id, provider_request_id, attempts, route_version, config_version, replica, spool_id, spool_epoch, flags`
 
 // eventFields is the number of all columns that are written.
-const eventFields = 63
+const eventFields = 64
 
 func (l *Ledger) encodeEvent(r *row, c *columns, t *tuple) error {
 	from := len(*t)
@@ -152,6 +152,7 @@ func (l *Ledger) encodeEvent(r *row, c *columns, t *tuple) error {
 	t.text(private.Host)
 	t.text(private.Region)
 	t.uuid(private.Credential)
+	t.text(lastRequestID(private.Attempts))
 	if c.isCall {
 		t.int16(len(private.Attempts))
 	} else {
@@ -166,6 +167,14 @@ func (l *Ledger) encodeEvent(r *row, c *columns, t *tuple) error {
 	r.event = (*t)[from:len(*t):len(*t)]
 	r.canonical = r.event[canonical-from:][:len(r.enc.Public)+2*domain.HashSize]
 	return err
+}
+
+// lastRequestID is the provider's own id of the try that came last.
+func lastRequestID(attempts []domain.Attempt) string {
+	if len(attempts) == 0 {
+		return ""
+	}
+	return attempts[len(attempts)-1].RequestID
 }
 
 // price writes amount, currency and price version; all are NULL but for calls.

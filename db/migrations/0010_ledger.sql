@@ -105,6 +105,7 @@ CREATE TABLE ledger.events (
     provider        text,
     host            text,
     region          text,
+    provider_request_id text,
     tier            text,
     outcome         text,
     error           text,
@@ -159,6 +160,7 @@ COMMENT ON COLUMN ledger.events.reasoning IS 'Generated tokens that are not part
 COMMENT ON COLUMN ledger.events.web_search IS 'Searches that the provider ran and bills one by one.';
 COMMENT ON COLUMN ledger.events.v IS 'Version of the encoding.';
 COMMENT ON COLUMN ledger.events.status IS 'HTTP status that the caller got.';
+COMMENT ON COLUMN ledger.events.provider_request_id IS 'The provider''s own id of the last try: what its support and its bill know the call by.';
 COMMENT ON COLUMN ledger.events.attempts IS 'How often a provider was tried; the tries are in private.';
 COMMENT ON COLUMN ledger.events.control IS 'True for the kinds that configure manti (organisations, keys, prices …) and that commands decide by.';
 COMMENT ON COLUMN ledger.events.author IS 'user:<id>, key:<id>, system:<what> or operator:<login>; NULL for calls, whose key says it.';
