@@ -59,6 +59,13 @@ func (o *object) intIf(n string, v int64) {
 	}
 }
 
+func (o *object) uintIf(n string, v uint64) {
+	if v != 0 {
+		o.name(n)
+		o.b = strconv.AppendUint(o.b, v, 10)
+	}
+}
+
 func (o *object) bool(n string, v bool) {
 	o.name(n)
 	o.b = strconv.AppendBool(o.b, v)
@@ -175,10 +182,7 @@ func (r *RequestPrivate) appendJSON(b []byte) []byte {
 	o.stringIf("config_version", r.ConfigVersion)
 	o.stringIf("replica", r.Replica)
 	appendIDIf(&o, "spool", r.Spool)
-	if r.Epoch != 0 {
-		o.name("epoch")
-		o.b = strconv.AppendUint(o.b, r.Epoch, 10)
-	}
+	o.uintIf("epoch", r.Epoch)
 	appendList(&o, "paid_from", r.PaidFrom, func(b []byte, l Lease) []byte { return l.appendJSON(b) })
 	appendList(&o, "flags", r.Flags, appendString)
 	return o.close()

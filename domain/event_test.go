@@ -260,6 +260,44 @@ func TestStartedBecomesUnknown(t *testing.T) {
 	}
 }
 
+// TestStartedIsWhatItsTagsSay holds the hand-written encoding of a start
+// against encoding/json.
+func TestStartedIsWhatItsTagsSay(t *testing.T) {
+	t.Parallel()
+	full := samples()[0].Body.(*domain.RequestCompleted)
+	for _, tc := range []struct {
+		name string
+		s    domain.Started
+	}{
+		{"nothing set", domain.Started{ID: id[domain.EventID](1)}},
+		{"everything set", domain.Started{ID: id[domain.EventID](1), At: at("2026-11-22T12:00:00.5Z"), Org: full.Org, Project: full.Project, Key: full.Key, User: full.User, Service: full.Service,
+			Dialect: "openai", Endpoint: "chat.completions", Stream: true, AskedModel: "a \"quoted\" <model>", Provider: "openai", Host: "h:1", Model: "m", Credential: full.Private.Credential,
+			Attempt: 2, Held: decimal.RequireFromString("0.25"), Currency: "USD", Version: full.Charge.Version, PaidFrom: full.Private.PaidFrom,
+			RouteVersion: "r", ConfigVersion: "c", Replica: "a", Spool: full.Private.Spool, Epoch: 1<<64 - 1, Erasable: full.Erasable}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := domain.EncodeStarted(tc.s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tc.s.V = 1
+			var want bytes.Buffer
+			e := json.NewEncoder(&want)
+			e.SetEscapeHTML(false)
+			if err := e.Encode(tc.s); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want.String(), string(got)+"\n"); diff != "" {
+				t.Errorf("(-encoding/json +ours):\n%s", diff)
+			}
+		})
+	}
+	if b, err := domain.EncodeStarted(domain.Started{At: at("9999-12-31T23:59:59Z").Add(time.Second)}); err == nil {
+		t.Errorf("encoded the year 10000: %s", b)
+	}
+}
+
 func FuzzParseRecord(f *testing.F) {
 	for _, e := range samples() {
 		enc, err := domain.Encode(e, domain.Salt{1}, domain.Salt{2})

@@ -88,19 +88,29 @@ func (id ID[K]) Time() time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
+// idText is the length of the String form.
+const idText = 36
+
 // String is the lower-case 8-4-4-4-12 form.
-func (id ID[K]) String() string { return string(id.AppendText(nil)) }
+func (id ID[K]) String() string {
+	t := id.text()
+	return string(t[:])
+}
 
 // AppendText appends the String form.
 func (id ID[K]) AppendText(b []byte) []byte {
-	for i, from := range [5]int{0, 4, 6, 8, 10} {
-		if i > 0 {
-			b = append(b, '-')
-		}
-		to := [5]int{4, 6, 8, 10, 16}[i]
-		b = hex.AppendEncode(b, id[from:to])
-	}
-	return b
+	t := id.text()
+	return append(b, t[:]...)
+}
+
+func (id ID[K]) text() (t [idText]byte) {
+	hex.Encode(t[0:8], id[0:4])
+	hex.Encode(t[9:13], id[4:6])
+	hex.Encode(t[14:18], id[6:8])
+	hex.Encode(t[19:23], id[8:10])
+	hex.Encode(t[24:36], id[10:16])
+	t[8], t[13], t[18], t[23] = '-', '-', '-', '-'
+	return t
 }
 
 // MarshalText is String's bytes.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -52,14 +53,58 @@ type Started struct {
 // startedVersion is the version that EncodeStarted writes.
 const startedVersion = 1
 
-// EncodeStarted writes s for the spool.
+// EncodeStarted writes s for the spool. An error says that a time is beyond
+// what RFC 3339 can express.
 func EncodeStarted(s Started) ([]byte, error) {
-	s.V = startedVersion
-	b, err := json.Marshal(s)
-	if err != nil {
-		return nil, fmt.Errorf("encode start of %s: %w", s.ID, err)
+	if !inRFC3339(s.At) || slices.ContainsFunc(s.PaidFrom, func(l Lease) bool { return !inRFC3339(l.Window) }) {
+		return nil, fmt.Errorf("encode start of %s: a time is beyond the year 9999", s.ID)
 	}
-	return b, nil
+	s.V = startedVersion
+	return s.appendJSON(make([]byte, 0, startedBytes)), nil
+}
+
+func inRFC3339(t time.Time) bool { return t.Year() >= 0 && t.Year() <= 9999 }
+
+// startedBytes is room for a usual start.
+const startedBytes = 1024
+
+// appendJSON appends s to the byte as encoding/json would, nothing escaped for
+// HTML: see object.
+func (s *Started) appendJSON(b []byte) []byte {
+	o := openObject(b)
+	o.int("v", int64(s.V))
+	appendID(&o, "id", s.ID)
+	o.time("at", s.At)
+	appendID(&o, "org", s.Org)
+	appendID(&o, "project", s.Project)
+	appendIDIf(&o, "key", s.Key)
+	appendIDIf(&o, "user", s.User)
+	appendIDIf(&o, "service", s.Service)
+	o.string("dialect", s.Dialect)
+	o.string("endpoint", s.Endpoint)
+	if s.Stream {
+		o.bool("stream", true)
+	}
+	o.string("asked_model", s.AskedModel)
+	o.string("provider", s.Provider)
+	o.stringIf("host", s.Host)
+	o.string("model", s.Model)
+	appendIDIf(&o, "credential", s.Credential)
+	o.intIf("attempt", int64(s.Attempt))
+	o.amount("held", s.Held)
+	o.string("currency", string(s.Currency))
+	appendIDIf(&o, "price", s.Version)
+	appendList(&o, "paid_from", s.PaidFrom, func(b []byte, l Lease) []byte { return l.appendJSON(b) })
+	o.stringIf("route_version", s.RouteVersion)
+	o.stringIf("config_version", s.ConfigVersion)
+	o.stringIf("replica", s.Replica)
+	appendIDIf(&o, "spool", s.Spool)
+	o.uintIf("epoch", s.Epoch)
+	if s.Erasable.orNil() != nil {
+		o.name("erasable")
+		o.b = s.Erasable.appendJSON(o.b)
+	}
+	return o.close()
 }
 
 // DecodeStarted reads what EncodeStarted wrote.
