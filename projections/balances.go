@@ -13,13 +13,10 @@ import (
 
 // Balances are the sums of cost, charge and held per organisation and currency.
 func Balances() *Projection {
-	return &Projection{name: "balances", version: 1, tables: []table{{"balances", balanceRow}}, fold: foldBalances}
+	return &Projection{name: "balances", version: 1, tables: []string{"balances"}, fold: foldBalances}
 }
 
-const balanceRow = `ROW(t.org_id, t.currency, t.calls, trim_scale(t.cost), trim_scale(t.charge), trim_scale(t.held))`
-
 func foldBalances(ctx context.Context, tx pgx.Tx, p *Projection, b *ledger.Batch) (decimal.Decimal, error) {
-	hash := p.tables[0].hash()
 	return scanChange(ctx, tx, p.sql(`
 WITH part AS MATERIALIZED (
 	SELECT `+callOrg+` AS org_id, x.cost_currency, x.charge_currency,
@@ -37,14 +34,14 @@ WITH part AS MATERIALIZED (
 		SELECT org_id, charge_currency, calls, 0, charge, held FROM part
 	) p GROUP BY 1, 2
 ), old AS (
-	SELECT `+hash+` AS hash FROM {balances} t JOIN delta USING (org_id, currency)
+	SELECT `+rowHash+` AS hash FROM {balances} t JOIN delta USING (org_id, currency)
 ), new AS (
 	INSERT INTO {balances} AS t (org_id, currency, calls, cost, charge, held)
 	SELECT org_id, currency, calls, cost, charge, held FROM delta
 	ON CONFLICT (org_id, currency) DO UPDATE SET
 		calls = t.calls + excluded.calls, cost = t.cost + excluded.cost,
 		charge = t.charge + excluded.charge, held = t.held + excluded.held
-	RETURNING `+hash+` AS hash
+	RETURNING `+rowHash+` AS hash
 )
 `+changeOfHashes), b.From, b.To)
 }

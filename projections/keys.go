@@ -15,12 +15,8 @@ import (
 
 // Keys is every key that was ever issued, with what became of it.
 func Keys() *Projection {
-	return &Projection{name: "keys", version: 1, control: true, tables: []table{{"keys", keyRow}}, fold: foldKeys}
+	return &Projection{name: "keys", version: 1, control: true, tables: []string{"keys"}, fold: foldKeys}
 }
-
-const keyRow = `ROW(t.id, t.org_id, t.project_id, t.user_id, t.service_id, t.hash, t.hint,
-	extract(epoch FROM t.issued_at), t.issued_by, t.index, extract(epoch FROM t.expires_at),
-	extract(epoch FROM t.revoked_at), t.revoked_by)`
 
 // foldKeys: a key is what its first KeyIssued says, and revoked by the first
 // KeyRevoked behind that.

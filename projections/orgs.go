@@ -14,10 +14,7 @@ import (
 
 // Orgs are the organisations and their projects.
 func Orgs() *Projection {
-	return &Projection{name: "orgs", version: 1, control: true, fold: foldOrgs, tables: []table{
-		{"orgs", `ROW('org', t.id, extract(epoch FROM t.created_at), t.index)`},
-		{"projects", `ROW('project', t.id, t.org_id, extract(epoch FROM t.created_at), t.index)`},
-	}}
+	return &Projection{name: "orgs", version: 1, control: true, tables: []string{"orgs", "projects"}, fold: foldOrgs}
 }
 
 func foldOrgs(ctx context.Context, tx pgx.Tx, p *Projection, b *ledger.Batch) (decimal.Decimal, error) {

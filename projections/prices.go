@@ -15,14 +15,12 @@ import (
 
 // Prices are the versions of the price book. The last in the ledger holds.
 func Prices() *Projection {
-	return &Projection{name: "prices", version: 1, control: true, tables: []table{{"prices", priceRow}}, fold: foldPrices}
+	return &Projection{name: "prices", version: 1, control: true, tables: []string{"prices"}, fold: foldPrices}
 }
 
 // BuiltinAuthor is the author of publications of the built-in list. Whatever
 // anybody else publishes is an operator's.
 const BuiltinAuthor = "system:builtin-prices"
-
-const priceRow = `ROW(t.id, t.number, t.digest, t.builtin, extract(epoch FROM t.published_at), t.published_by, t.index)`
 
 func foldPrices(ctx context.Context, tx pgx.Tx, p *Projection, b *ledger.Batch) (decimal.Decimal, error) {
 	const insert = `INSERT INTO {prices} (id, number, digest, builtin, published_at, published_by, index)

@@ -20,21 +20,10 @@ type Projection struct {
 	name    string
 	version int
 	control bool
-	tables  []table
+	tables  []string // without the schema
 	fold    foldFunc
 	shadow  bool
 }
-
-// table is one that a projection owns.
-type table struct {
-	name string // without the schema
-	// row is an expression over a row t: all that is in it, as text, the same
-	// in every time zone and without trailing zeros.
-	row string
-}
-
-// hash is the hash of a row t.
-func (t table) hash() string { return "projections.hash((" + t.row + ")::text)" }
 
 var _ ledger.Projection = (*Projection)(nil)
 
@@ -105,17 +94,17 @@ func (p *Projection) asShadow() *Projection {
 // sql puts the tables' names into a statement: {usage} becomes
 // projections.usage, or projections.shadow_usage in a rebuild.
 func (p *Projection) sql(statement string) string {
-	for _, t := range p.tables {
-		statement = strings.ReplaceAll(statement, "{"+t.name+"}", p.tableName(t))
+	for _, table := range p.tables {
+		statement = strings.ReplaceAll(statement, "{"+table+"}", p.tableName(table))
 	}
 	return statement
 }
 
-func (p *Projection) tableName(t table) string {
+func (p *Projection) tableName(table string) string {
 	if p.shadow {
-		return "projections.shadow_" + t.name
+		return "projections.shadow_" + table
 	}
-	return "projections." + t.name
+	return "projections." + table
 }
 
 // digestBytes is the length of a digest.
@@ -134,14 +123,20 @@ func addDigest(digest []byte, change decimal.Decimal) ([]byte, error) {
 	return binary.BigEndian.AppendUint64(nil, sum.Uint64()), nil
 }
 
+// rowHash is the hash of a row t of any table, by Postgres's own hash functions:
+// numbers that are equal hash alike, whatever their trailing zeros, and times
+// whatever the session's zone. Hash partitioning rests on these functions, so
+// they stay what they are from version to version.
+const rowHash = `hash_record_extended(t, 0)`
+
 // sumOfHashes is a statement that sums the hashes of all rows that the
 // condition holds for.
 func (p *Projection) sumOfHashes(condition string) string {
 	var parts []string
-	for _, t := range p.tables {
-		parts = append(parts, "SELECT "+t.hash()+" AS hash FROM {"+t.name+"} t WHERE "+condition)
+	for _, table := range p.tables {
+		parts = append(parts, "SELECT "+rowHash+" AS hash FROM "+p.tableName(table)+" t WHERE "+condition)
 	}
-	return p.sql("SELECT COALESCE(sum(hash), 0) FROM (" + strings.Join(parts, " UNION ALL ") + ") rows")
+	return "SELECT COALESCE(sum(hash), 0) FROM (" + strings.Join(parts, " UNION ALL ") + ") rows"
 }
 
 // changeOfHashes ends a fold's statement: old are the hashes of the rows that

@@ -11,9 +11,7 @@ import (
 
 // Usage is what was used and paid by the hour, key, model and provider.
 func Usage() *Projection {
-	row := `ROW(t.org_id, extract(epoch FROM t.hour), t.project_id, t.key_id, t.model, t.provider,
-		t.cost_currency, t.charge_currency, ` + each(usageSums(), "trim_scale(t.%::numeric)", ", ") + `)`
-	return &Projection{name: "usage", version: 1, tables: []table{{"usage", row}}, fold: foldUsage}
+	return &Projection{name: "usage", version: 1, tables: []string{"usage"}, fold: foldUsage}
 }
 
 // usageKey are the columns of the primary key.
@@ -25,10 +23,10 @@ func usageSums() []string {
 }
 
 func foldUsage(ctx context.Context, tx pgx.Tx, p *Projection, b *ledger.Batch) (decimal.Decimal, error) {
-	return scanChange(ctx, tx, p.sql(foldUsageSQL(p.tables[0].hash())), b.From, b.To)
+	return scanChange(ctx, tx, p.sql(foldUsageSQL()), b.From, b.To)
 }
 
-func foldUsageSQL(hash string) string {
+func foldUsageSQL() string {
 	sums := usageSums()
 	return `
 WITH part AS (
@@ -40,12 +38,12 @@ WITH part AS (
 ), delta AS MATERIALIZED (
 	SELECT ` + usageKey + `, ` + each(sums, "sum(%) AS %", ", ") + ` FROM part GROUP BY ` + usageKey + `
 ), old AS (
-	SELECT ` + hash + ` AS hash FROM {usage} t JOIN delta USING (` + usageKey + `)
+	SELECT ` + rowHash + ` AS hash FROM {usage} t JOIN delta USING (` + usageKey + `)
 ), new AS (
 	INSERT INTO {usage} AS t (` + usageKey + `, ` + each(sums, "%", ", ") + `)
 	SELECT ` + usageKey + `, ` + each(sums, "%", ", ") + ` FROM delta
 	ON CONFLICT (` + usageKey + `) DO UPDATE SET ` + each(sums, "% = t.% + excluded.%", ", ") + `
-	RETURNING ` + hash + ` AS hash
+	RETURNING ` + rowHash + ` AS hash
 )
 ` + changeOfHashes
 }

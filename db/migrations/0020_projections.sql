@@ -13,12 +13,7 @@ CREATE TABLE projections.checkpoints (
 COMMENT ON TABLE projections.checkpoints IS 'How far each projection has folded. Moves in one transaction with the rows; a name that ends in .shadow is a rebuild in progress.';
 COMMENT ON COLUMN projections.checkpoints.version IS 'Version of the fold that made the rows.';
 COMMENT ON COLUMN projections.checkpoints.index IS 'Every event with a lower index is folded, no other.';
-COMMENT ON COLUMN projections.checkpoints.digest IS 'Sum of projections.hash over all rows, modulo 2^64, 8 bytes big endian; empty is 0. Depends on the index alone, not on the batches.';
-
-CREATE FUNCTION projections.hash(content text) RETURNS bigint
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT ('x' || left(encode(sha256(convert_to(content, 'UTF8')), 'hex'), 16))::bit(64)::bigint $$;
-COMMENT ON FUNCTION projections.hash(text) IS 'First 8 bytes of SHA-256, for digests of rows.';
+COMMENT ON COLUMN projections.checkpoints.digest IS 'Sum of hash_record_extended(row, 0) over all rows, modulo 2^64, 8 bytes big endian; empty is 0. Depends on the index alone, not on the batches.';
 
 CREATE TABLE projections.balances (
     org_id   uuid    NOT NULL,
@@ -214,8 +209,6 @@ COMMENT ON FUNCTION projections.drop_shadow(name) IS 'Drops shadow_…, if it is
 
 SELECT manti.deny('public', 'EXECUTE', 'ALL FUNCTIONS IN SCHEMA projections');
 SELECT manti.allow('writer', 'EXECUTE', 'ALL FUNCTIONS IN SCHEMA projections');
-SELECT manti.allow('reader', 'EXECUTE', 'FUNCTION projections.hash(text)');
-SELECT manti.allow('auditor', 'EXECUTE', 'FUNCTION projections.hash(text)');
 
 -- migrate:down
 
@@ -227,4 +220,3 @@ DROP TABLE IF EXISTS projections.shadow_prices, projections.shadow_keys, project
     projections.shadow_requests, projections.shadow_usage, projections.shadow_balances;
 DROP TABLE projections.prices, projections.keys, projections.projects, projections.orgs, projections.requests,
     projections.usage, projections.balances, projections.checkpoints;
-DROP FUNCTION projections.hash(text);
