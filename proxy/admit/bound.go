@@ -39,18 +39,43 @@ func Bound(head *dialect.Head, body []byte, d route.Dearest) decimal.Decimal {
 		Add(d.Output.Mul(decimal.NewFromInt(output)).Mul(decimal.NewFromInt(max(head.N, 1))))
 }
 
-// references are the member names by which a request brings in what isn't in
-// its body, or what isn't text.
-var references = [][]byte{
-	[]byte(`"image`), []byte(`"file`), []byte(`"url"`), []byte(`"document"`), []byte(`"input_image"`),
-	[]byte(`"input_audio"`), []byte(`"previous_response_id"`), []byte(`"conversation"`), []byte(`"prompt_id"`),
-}
-
+// refers reports whether a request brings in what isn't in its body, or what
+// isn't text. It looks from quote to quote: once through the body, whatever the
+// number of names.
 func refers(body []byte) bool {
-	for _, r := range references {
-		if bytes.Contains(body, r) {
+	for {
+		at := bytes.IndexByte(body, '"')
+		if at < 0 {
+			return false
+		}
+		body = body[at+1:]
+		if isReference(body) {
 			return true
 		}
 	}
+}
+
+// isReference reports whether what follows a quote begins with the name of a
+// member, or a type, that stands for a reference.
+func isReference(b []byte) bool {
+	if len(b) == 0 {
+		return false
+	}
+	switch b[0] {
+	case 'i':
+		return begins(b, "image") || begins(b, `input_image"`) || begins(b, `input_audio"`)
+	case 'f':
+		return begins(b, "file")
+	case 'u':
+		return begins(b, `url"`)
+	case 'd':
+		return begins(b, `document"`)
+	case 'p':
+		return begins(b, `previous_response_id"`) || begins(b, `prompt_id"`)
+	case 'c':
+		return begins(b, `conversation"`)
+	}
 	return false
 }
+
+func begins(b []byte, name string) bool { return len(b) >= len(name) && string(b[:len(name)]) == name }

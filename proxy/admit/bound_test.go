@@ -46,3 +46,25 @@ func BenchmarkBound(b *testing.B) {
 		admit.Bound(&dialect.Head{}, body, d)
 	}
 }
+
+// TestBoundSeesEveryReference: what isn't in the body, or isn't text, may fill
+// the context window; words in the text may not.
+func TestBoundSeesEveryReference(t *testing.T) {
+	t.Parallel()
+	d := route.Dearest{Input: decimal.New(1, 0), Context: 5000}
+	for body, fills := range map[string]bool{
+		`{"a":"b","image_url":1}`: true, `{"image":1}`: true, `{"file_id":1}`: true, `{"type":"file"}`: true, `{"url":1}`: true,
+		`{"document":1}`: true, `{"type":"document"}`: true, `{"type":"input_image"}`: true, `{"input_audio":1}`: true,
+		`{"previous_response_id":1}`: true, `{"conversation":1}`: true, `{"prompt_id":1}`: true,
+		`{"a":"an image, a file, a url"}`: false, `{"urls":1,"documents":1}`: false, `"`: false, `{"a":"\"`: false, ``: false,
+	} {
+		want := decimal.NewFromInt(5000)
+		if !fills {
+			want = decimal.NewFromInt(int64(len(body)) + 1024)
+		}
+		none := int64(0)
+		if got := admit.Bound(&dialect.Head{MaxTokens: &none}, []byte(body), d); !got.Equal(want) {
+			t.Errorf("%s: got %s, want %s", body, got, want)
+		}
+	}
+}
