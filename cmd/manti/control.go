@@ -106,10 +106,7 @@ const systemAuthor = "system:manti"
 // bootstrap makes what a ledger needs before its first call. The key it returns
 // is one to show, made if the private Postgres has none yet.
 func (c *control) bootstrap(ctx context.Context, d database) (domain.Secret, error) {
-	err := d.command(ctx, func(ctx context.Context, tx pgx.Tx, _ time.Time) ([]domain.Event, error) {
-		return projections.DecideBootstrap(ctx, tx, projections.Bootstrap{At: eventTime(), Author: systemAuthor})
-	}, projections.Orgs())
-	if err != nil {
+	if err := d.bootstrap(ctx); err != nil {
 		return "", err
 	}
 	book, err := projections.BuiltinPrices()

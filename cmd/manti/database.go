@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"manti/db"
@@ -60,6 +61,13 @@ func (d database) command(ctx context.Context, decide ledger.Decide, reads ...*p
 	}
 	_, err := d.ledger.Command(ctx, deps, decide)
 	return err
+}
+
+// bootstrap makes the default organisation and project, unless they are there.
+func (d database) bootstrap(ctx context.Context) error {
+	return d.command(ctx, func(ctx context.Context, tx pgx.Tx, _ time.Time) ([]domain.Event, error) {
+		return projections.DecideBootstrap(ctx, tx, projections.Bootstrap{At: eventTime(), Author: systemAuthor})
+	}, projections.Orgs())
 }
 
 // catchUp folds what the ledger holds, so that a reader sees it all.

@@ -41,6 +41,9 @@ func keyCreate(ctx context.Context, inv invocation) error {
 		return usageError{"--expires: " + err.Error()}
 	}
 	return withDatabase(ctx, inv, *data, func(d database) error {
+		if err := d.bootstrap(ctx); err != nil { // the first key may come before the first start
+			return err
+		}
 		key := newKey()
 		id, err := issueKey(ctx, d, key, *name, operator(), until)
 		if err != nil {

@@ -36,7 +36,7 @@ func startProvider(t testing.TB) *provider {
 		quickModel:  {Output: 20},
 		steadyModel: steady, claudeModel: steady,
 		slowModel:   {FirstByte: 10 * time.Millisecond, Gap: 20 * time.Millisecond, Chunks: 150, ChunkBytes: 16},
-		endlessName: {FirstByte: 10 * time.Millisecond, Gap: 100 * time.Millisecond, Chunks: 3000, ChunkBytes: 16},
+		endlessName: {FirstByte: 10 * time.Millisecond, Gap: 100 * time.Millisecond, Output: 3000},
 	}})
 	if err != nil {
 		t.Fatal(err)
