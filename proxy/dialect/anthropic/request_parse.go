@@ -155,14 +155,21 @@ func (o object) reasoning(req *llm.Request, extra map[string]json.RawMessage) {
 	}
 	if c, ok := o.child("output_config"); ok {
 		asked.Effort = c.str("effort")
-		if f, ok := c.child("format"); ok {
-			req.Format = &llm.Format{Type: f.need("type"), Schema: f.take("schema")}
-			f.restInto(extra)
-		}
+		c.format("format", req, extra)
 		c.restInto(extra)
 	}
+	o.format("output_format", req, extra)
 	if asked != (llm.Reasoning{}) {
 		req.Reasoning = &asked
+	}
+}
+
+// format reads the form that the answer must have: output_config.format, or
+// output_format, its name in the structured-outputs-2025-11-13 beta.
+func (o object) format(name string, req *llm.Request, extra map[string]json.RawMessage) {
+	if f, ok := o.child(name); ok {
+		req.Format = &llm.Format{Type: f.need("type"), Schema: f.take("schema")}
+		f.restInto(extra)
 	}
 }
 
