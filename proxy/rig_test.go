@@ -95,6 +95,7 @@ type rigConfig struct {
 	edit func(*proxy.Config)
 	// upstream stands in for the simulator, as the provider of every model.
 	upstream http.Handler
+	book     *domain.PriceBook // nil is testBook
 	sim      sim.Config
 	wire     wire.Config
 }
@@ -148,7 +149,10 @@ func newRig(t testing.TB, cfg rigConfig) *rig {
 	r.gateway = proxy.New(conf)
 	var none auth.Keys
 	keys := none.With([]auth.Change{{Key: domain.KeyID{1}, Hash: pepper.Hash(testKey), Principal: &auth.Principal{Org: domain.OrgID{2}, Project: domain.ProjectID{3}, Key: domain.KeyID{1}}}})
-	r.gateway.SetSnapshot(&proxy.Snapshot{Keys: keys, Routes: route.New("routes-1", testBook(), hosts), At: time.Now()})
+	if cfg.book == nil {
+		cfg.book = testBook()
+	}
+	r.gateway.SetSnapshot(&proxy.Snapshot{Keys: keys, Routes: route.New("routes-1", cfg.book, hosts), At: time.Now()})
 	r.handler = r.gateway.Handler()
 	return r
 }
