@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
@@ -124,6 +125,34 @@ func TestMigrateConcurrentStarts(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[int]int{0: 1, 1: 1, 2: 1}, workers); diff != "" {
 		t.Errorf("how many starts migrated each database (-want +got):\n%s", diff)
+	}
+}
+
+// Another database's migration makes a role at this very moment: the lock of
+// ours doesn't keep it from that.
+func TestMigrateMeetsAnotherDatabase(t *testing.T) {
+	t.Parallel()
+	server := dbtest.NewServer(t, dbtest.ServerOptions{})
+	other, observer := connect(t, server.URL()), connect(t, server.URL())
+	exec(t, other, "BEGIN")
+	exec(t, other, "CREATE ROLE manti_owner")
+	result := make(chan error, 1)
+	go func() {
+		_, err := db.Migrate(t.Context(), db.MigrateConfig{URL: server.URL()})
+		result <- err
+	}()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for waiting := false; !waiting; {
+		<-ticker.C
+		const query = `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'CREATE ROLE%')`
+		if err := observer.QueryRow(t.Context(), query).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(t, other, "COMMIT")
+	if err := <-result; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -61,6 +61,9 @@ func InspectRoles(ctx context.Context, conn Querier) (Roles, error) {
 	if err != nil {
 		return Roles{}, fmt.Errorf("inspect roles: %w", err)
 	}
+	if owner == "" {
+		return singleRole(login, "the database isn't migrated"), nil
+	}
 	if owner != RoleOwner || !hasOwner || !hasWriter {
 		return singleRole(login, "the schema belongs to "+owner+", not to "+RoleOwner), nil
 	}

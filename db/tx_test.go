@@ -81,6 +81,9 @@ func TestInTx(t *testing.T) {
 				t.Errorf("%v: but the outcome is known", err)
 			}
 			checkEnded(t, pool)
+			if made := pool.Stat().NewConnsCount(); made != 1 {
+				t.Errorf("%d connections were made: the first did not survive", made)
+			}
 			if got := count(t, pool); got != test.rows {
 				t.Errorf("%d rows, want %d", got, test.rows)
 			}

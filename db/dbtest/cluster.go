@@ -122,15 +122,20 @@ func (r *registry) makeDir() error {
 
 // lock waits for the other processes that look for a server.
 func (r *registry) lock() (unlock func(), err error) {
-	file, err := os.OpenFile(filepath.Join(r.dir, r.key+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	return lockFile(filepath.Join(r.dir, r.key+".lock"))
+}
+
+// lockFile waits for an exclusive lock, which ends with this process at the latest.
+func lockFile(path string) (unlock func(), err error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
+		_ = file.Close() // the lock's error says why
+		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	return func() { file.Close() }, nil // which unlocks
+	return func() { _ = file.Close() }, nil // which unlocks; nothing was written
 }
 
 // join opens the instance's FIFO for the rest of this process's life. It fails

@@ -95,7 +95,7 @@ func (d *Database) Pool(t testing.TB, role string) *pgxpool.Pool {
 
 // shared returns this process's handle of the shared server, made once.
 var shared = sync.OnceValues(func() (*server, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout+fetchTimeout)
 	defer cancel()
 	return openShared(ctx)
 })

@@ -59,9 +59,7 @@ const (
 // when the test ends, or when the test's process dies. Its databases are empty.
 func NewServer(t testing.TB, opts ServerOptions) *Server {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), serverTimeout)
-	defer cancel()
-	s, err := newServer(ctx, opts)
+	s, err := newServer(t.Context(), opts)
 	if err != nil {
 		t.Fatalf("dbtest: new server: %v", err)
 	}
@@ -88,6 +86,8 @@ func newServer(ctx context.Context, opts ServerOptions) (*Server, error) {
 		return nil, err
 	}
 	dataDir := filepath.Join(dir, "data")
+	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
+	defer cancel()
 	err = cluster.Init(ctx, cluster.InitConfig{
 		Programs: programs, Account: account, DataDir: dataDir, Superuser: superuser, Throwaway: true,
 	})

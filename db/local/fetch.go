@@ -73,7 +73,7 @@ func (f folder) fetch(ctx context.Context, cfg Config, major int) (cluster.Progr
 	arguments := append(command[1:], "-version", string(version), "-dir", work, "-repository", repository)
 	cmd := f.account.Command(work, command[0], arguments...)
 	cmd.Env = append(cmd.Env, networkEnviron()...)
-	cmd.Env = append(cmd.Env, "HOME="+work)
+	cmd.Env = append(cmd.Env, "HOME="+work, "TMPDIR="+work)
 	if output, err := f.account.Run(ctx, cmd); err != nil {
 		return cluster.Programs{}, fmt.Errorf("%w: %s", err, cluster.LastLines(output))
 	}

@@ -114,7 +114,7 @@ func usedDir(t *testing.T) string {
 func tempBase() string {
 	const memory, room = "/dev/shm", 2 << 30
 	var stat syscall.Statfs_t
-	if err := syscall.Statfs(memory, &stat); err != nil || stat.Bavail*uint64(stat.Bsize) < room {
+	if err := syscall.Statfs(memory, &stat); err != nil || uint64(stat.Bavail)*uint64(stat.Bsize) < room {
 		return ""
 	}
 	return memory
