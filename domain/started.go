@@ -164,5 +164,8 @@ func (r *RequestCompleted) check() error {
 	if len(r.Private.Attempts) > MaxAttempts {
 		return errors.New("too many attempts")
 	}
+	if !r.Supersedes.IsZero() && r.Request.IsZero() {
+		return errors.New("it supersedes an event but names no request")
+	}
 	return r.checkClean()
 }

@@ -66,7 +66,7 @@ func newCall() *domain.RequestCompleted {
 // superseding is a call that replaces another event.
 func superseding(id domain.EventID) *domain.RequestCompleted {
 	call := newCall()
-	call.Supersedes = id
+	call.Supersedes, call.Request = id, id
 	return call
 }
 
