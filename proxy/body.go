@@ -34,7 +34,7 @@ func (c *call) readBody() error {
 	}
 	var err error
 	if size >= 0 {
-		c.body = make([]byte, size)
+		c.body = c.g.memory.body(int(size))
 		_, err = io.ReadFull(c.r.Body, c.body)
 	} else {
 		c.body, err = io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, limit))

@@ -33,6 +33,7 @@ type call struct {
 	snapshot *Snapshot
 	who      *auth.Principal
 	body     []byte
+	answer   []byte // of a call that isn't streamed
 	head     dialect.Head
 	target   route.Target
 	upstream dialect.Dialect // the target's
@@ -62,7 +63,8 @@ func (g *Gateway) serve(endpoint dialect.Endpoint, caller dialect.Dialect) http.
 		g.metrics.inFlight.Inc()
 		c := &call{g: g, w: w, out: http.NewResponseController(w), r: r, endpoint: endpoint, caller: caller, begun: now()}
 		c.id = newEventID(c.begun)
-		w.Header()["Manti-Request-Id"] = []string{c.id.String()}
+		c.showID()
+		defer c.giveBack()
 		defer c.finish()
 		if err := c.run(); err != nil {
 			c.fail(err)
@@ -250,6 +252,13 @@ func (c *call) finish() {
 	default:
 		c.sendError(c.err)
 	}
+}
+
+// giveBack returns the memory of bodies, when nothing reads them any more: the
+// upstream call is over, the event is written.
+func (c *call) giveBack() {
+	c.g.memory.free(c.body)
+	c.g.memory.free(c.answer)
 }
 
 // abort ends the connection without an end mark: the caller sees a broken

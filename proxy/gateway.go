@@ -120,6 +120,7 @@ type Gateway struct {
 	metrics   *metrics
 	snapshot  atomic.Pointer[Snapshot]
 	draining  atomic.Bool
+	memory    memory
 
 	// base is the context of upstream calls: they outlive their callers and end
 	// with stop.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"manti/domain"
+	"manti/proxy/dialect"
 	"manti/proxy/host/wire"
 	"manti/proxy/llm"
 	"manti/proxy/llm/scan"
@@ -19,6 +21,22 @@ func (c *call) noteAnswer(resp *wire.Response) {
 	a.FirstByte = resp.FirstByte.UTC().Truncate(1000)
 	a.Status = resp.Status
 	a.RequestID = requestID(resp.Header)
+}
+
+// showID tells the caller the call's id, also where its SDK looks for one:
+// there the provider's replaces it if it answers.
+func (c *call) showID() {
+	id := []string{c.id.String()}
+	h := c.w.Header()
+	h["Manti-Request-Id"], h[c.idHeader()] = id, id
+}
+
+// idHeader is where the SDKs of the caller's dialect look for a request id.
+func (c *call) idHeader() string {
+	if c.caller.Name() == dialect.Anthropic {
+		return "Request-Id"
+	}
+	return "X-Request-Id"
 }
 
 // requestID is the provider's own id of a call.
@@ -33,7 +51,7 @@ func requestID(h http.Header) string {
 
 // plain carries an answer that is not a stream.
 func (c *call) plain(resp *wire.Response) error {
-	body, err := readAll(resp, maxAnswerBytes)
+	body, err := c.readAll(resp, maxAnswerBytes)
 	if err != nil {
 		c.outcome = domain.Broken
 		return upstreamError(err)
@@ -64,30 +82,39 @@ func (c *call) plain(resp *wire.Response) error {
 	return nil
 }
 
-// readAll reads an answer's body into memory of the right size.
-func readAll(resp *wire.Response, limit int64) ([]byte, error) {
+// readAll reads an answer's body into memory of the right size, which lasts as
+// long as the call.
+func (c *call) readAll(resp *wire.Response, limit int64) ([]byte, error) {
 	if n := resp.ContentLength; n >= 0 && n <= limit {
-		body := make([]byte, n)
-		_, err := io.ReadFull(resp.Body, body)
+		c.answer = c.g.memory.body(int(n))
+		_, err := io.ReadFull(resp.Body, c.answer)
 		if err == io.EOF && n == 0 {
 			err = nil
 		}
 		if err == nil {
 			_, _ = resp.Body.Next() // its end, so that the connection can be used again
 		}
-		return body, err
+		return c.answer, err
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
-	if err == nil && int64(len(body)) > limit {
-		return nil, &domain.Error{Code: domain.CodeUpstream, Message: "The provider's answer is too large."}
+	for {
+		data, err := resp.Body.Next()
+		if int64(len(c.answer)+len(data)) > limit {
+			return nil, &domain.Error{Code: domain.CodeUpstream, Message: "The provider's answer is too large."}
+		}
+		c.answer = append(c.answer, data...)
+		if errors.Is(err, io.EOF) {
+			return c.answer, nil
+		}
+		if err != nil {
+			return c.answer, err
+		}
 	}
-	return body, err
 }
 
 // relayError carries a provider's error: in the same dialect as it came,
 // otherwise with its status and message in the caller's.
 func (c *call) relayError(resp *wire.Response) error {
-	body, err := readAll(resp, maxErrorBytes)
+	body, err := c.readAll(resp, maxErrorBytes)
 	if err != nil {
 		body = nil // the status says enough
 	}
@@ -172,6 +199,9 @@ func (c *call) passHeader(from http.Header) {
 		if pass {
 			to[name] = values
 		}
+	}
+	if id := c.attempt().RequestID; id != "" {
+		to[c.idHeader()] = []string{id}
 	}
 	if c.dropped != "" {
 		to["Manti-Dropped"] = []string{c.dropped}

@@ -18,21 +18,19 @@ import (
 // so that its connection can be used again.
 const lingerForEOF = 100 * time.Millisecond
 
-// keepBytes is how large a stream's output buffer may stay between chunks: most
-// streams are slow, and there are many.
-const keepBytes = 2 << 10
-
 // stream carries a streamed answer, frame by frame. The frame that ends it is held
 // back until the call's completion is durable.
 type stream struct {
 	*call
 	scanner sse.Scanner
-	ready   []byte // to be sent at once
-	tail    []byte // held back: the end mark and what follows it
-	ending  bool   // tail is being filled
-	ended   bool   // by a frame, not just by EOF
-	failed  bool   // by an error frame
-	strip   bool   // take out usage that the caller didn't ask for
+	ready   []byte  // to be sent at once
+	lent    *[]byte // the memory of ready while there is something to send
+	flushed bool    // the head is out
+	tail    []byte  // held back: the end mark and what follows it
+	ending  bool    // tail is being filled
+	ended   bool    // by a frame, not just by EOF
+	failed  bool    // by an error frame
+	strip   bool    // take out usage that the caller didn't ask for
 
 	parser  dialect.Parser // when translated
 	printer dialect.Printer
@@ -51,8 +49,13 @@ func (c *call) stream(resp *wire.Response) error {
 		c.abort()
 	}
 	c.beginStream(resp)
+	if resp.Body.Buffered() == 0 { // else the head goes out with what is there
+		s.send()
+	}
 	for !s.ended {
 		data, err := resp.Body.Next()
+		s.lent = s.g.memory.out()
+		s.ready = *s.lent
 		s.scanner.Feed(data)
 		if ferr := s.frames(); ferr != nil {
 			return s.broken(ferr)
@@ -68,7 +71,7 @@ func (c *call) stream(resp *wire.Response) error {
 	return s.end(resp)
 }
 
-// beginStream sends the head of the answer.
+// beginStream writes the head of the answer.
 func (c *call) beginStream(resp *wire.Response) {
 	c.passHeader(resp.Header)
 	h := c.w.Header()
@@ -78,7 +81,6 @@ func (c *call) beginStream(resp *wire.Response) {
 	c.status = http.StatusOK
 	c.w.WriteHeader(http.StatusOK)
 	c.committed = true
-	c.flush()
 }
 
 // frames takes all whole frames that have arrived.
@@ -171,13 +173,16 @@ func (s *stream) translate(f sse.Frame) error {
 
 // send sends what is ready.
 func (s *stream) send() {
-	if len(s.ready) > 0 {
+	if len(s.ready) > 0 || !s.flushed {
 		s.write(s.ready)
 		s.flush()
+		s.flushed = true
 	}
-	if s.ready = s.ready[:0]; cap(s.ready) > keepBytes {
-		s.ready = nil
+	if s.lent != nil {
+		*s.lent = s.ready
+		s.g.memory.freeOut(s.lent)
 	}
+	s.ready, s.lent = nil, nil
 }
 
 // end completes a stream whose upstream is at its end.
