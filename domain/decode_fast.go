@@ -214,11 +214,38 @@ func (r *fastReader) decimal() decimal.Decimal {
 	if r.bad {
 		return decimal.Decimal{}
 	}
+	if d, ok := shortDecimal(s); ok {
+		return d
+	}
 	d, err := decimal.NewFromString(s)
 	if err != nil {
 		r.bad = true
 	}
 	return d
+}
+
+// shortDecimal reads at most 18 digits with at most one point between them.
+func shortDecimal(s string) (decimal.Decimal, bool) {
+	const most = 18
+	n, digits, point := int64(0), 0, -1
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9' && digits < most:
+			n = n*10 + int64(c-'0')
+			digits++
+		case c == '.' && point < 0 && i > 0 && i < len(s)-1:
+			point = digits
+		default:
+			return decimal.Decimal{}, false
+		}
+	}
+	if digits == 0 {
+		return decimal.Decimal{}, false
+	}
+	if point < 0 {
+		return decimal.New(n, 0), true
+	}
+	return decimal.New(n, int32(point-digits)), true
 }
 
 // time reads what Time.MarshalJSON writes for UTC.

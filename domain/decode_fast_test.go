@@ -108,3 +108,21 @@ func BenchmarkDecodeFast(b *testing.B) {
 		}
 	}
 }
+
+func TestDecodeFastReadsAmountsDigitByDigit(t *testing.T) {
+	t.Parallel()
+	for _, amount := range []string{"0", "1", "0.1", "10.50", "00.5", "123456789012345678", "1234567890123456789", "0.12345678901234567", "0.123456789012345678", "1e3", "-1", ".5", "5.", "1.2.3", "+1", "", "1_0", "."} {
+		enc := variants(t)[1]
+		enc.Public = bytes.Replace(enc.Public, []byte(`"amount":"0.000123"`), []byte(`"amount":"`+amount+`"`), 1)
+		checkSame(t, enc)
+		want, err := domain.Decode(enc)
+		if err != nil {
+			continue
+		}
+		got, _ := domain.DecodeFast(enc)
+		a, b := want.Body.(*domain.RequestCompleted).Charge.Amount, got.Body.(*domain.RequestCompleted).Charge.Amount
+		if a.Exponent() != b.Exponent() || a.String() != b.String() {
+			t.Errorf("%q: got %se%d, want %se%d", amount, b.Coefficient(), b.Exponent(), a.Coefficient(), a.Exponent())
+		}
+	}
+}

@@ -69,11 +69,14 @@ type columns struct {
 }
 
 func columnsOf(e domain.Event) columns {
-	c := columns{Event: e, call: new(domain.RequestCompleted)}
-	switch b := e.Body.(type) {
-	case *domain.RequestCompleted:
+	c := columns{Event: e}
+	if b, ok := e.Body.(*domain.RequestCompleted); ok {
 		c.call, c.isCall, c.request = b, true, b.RequestID(e.ID)
 		c.org, c.project, c.key, c.user, c.service = b.Org, b.Project, b.Key, b.User, b.Service
+		return c
+	}
+	c.call = new(domain.RequestCompleted)
+	switch b := e.Body.(type) {
 	case *domain.OrgCreated:
 		c.org, c.name = b.Org, b.Erasable.Name
 	case *domain.ProjectCreated:
