@@ -47,6 +47,7 @@ type Config struct {
 	LogFormat     string
 	LogLevel      string
 	PGBin         string
+	PGRepository  string
 
 	usualData string // where data is kept if nobody says where
 }
@@ -93,6 +94,7 @@ func settings() []setting {
 		{"MANTI_LOG_FORMAT", "text|json", "text on a terminal, else json", oneOf(func(c *Config) *string { return &c.LogFormat }, "text", "json")},
 		{"MANTI_LOG_LEVEL", "LEVEL", "debug, info, warn or error; info", oneOf(func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
 		{"MANTI_PG_BIN", "DIRECTORY", "where the programs of the private Postgres are, if not in a usual place", text(func(c *Config) *string { return &c.PGBin })},
+		{"MANTI_PG_REPOSITORY", "URL", "the Maven repository to fetch these programs from where the machine has none; https://repo1.maven.org/maven2", text(func(c *Config) *string { return &c.PGRepository })},
 	}
 }
 

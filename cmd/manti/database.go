@@ -129,7 +129,7 @@ func findPostgres(ctx context.Context, cfg Config, log *slog.Logger) (url db.URL
 }
 
 func localConfig(cfg Config, log *slog.Logger) local.Config {
-	return local.Config{DataDir: cfg.Data, Log: log, ProgramDir: cfg.PGBin, Path: os.Getenv("PATH"), Repository: os.Getenv("MANTI_PG_REPOSITORY")}
+	return local.Config{DataDir: cfg.Data, Log: log, ProgramDir: cfg.PGBin, Path: os.Getenv("PATH"), Repository: cfg.PGRepository}
 }
 
 // printURL shows how to reach the private Postgres.

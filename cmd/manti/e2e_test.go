@@ -30,8 +30,8 @@ var long = flag.Bool("long", false, "make outages as long as they are in the fie
 // builds and tests other things meanwhile is slow.
 const patience = 90 * time.Second
 
-// binary is the program, built once, with the race detector if the tests have
-// it.
+// binary is the program, built once: as for an image, or with the race detector
+// if the tests have it.
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "manti-bin-")
 	if err != nil {
@@ -43,10 +43,12 @@ var binary = sync.OnceValues(func() (string, error) {
 	}
 	path := filepath.Join(dir, "manti")
 	args := []string{"build", "-o", path, "-ldflags", "-X main.version=" + testVersion}
+	build := exec.Command("go", append(args, ".")...)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if raceEnabled {
-		args = append(args, "-race")
+		build = exec.Command("go", append(args, "-race", ".")...)
 	}
-	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
+	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build manti: %w\n%s", err, out)
 	}
 	return path, nil
@@ -87,6 +89,7 @@ type launch struct {
 	env  environment
 	dir  string // the working directory; a new one if ""
 	uid  int    // the user; ours if 0
+	root string // a folder that is all it sees, with the binary at /manti; "" for none
 }
 
 // process is one run of the binary.
@@ -116,6 +119,9 @@ func begin(t testing.TB, l launch) *process {
 	}
 	// A group of its own: what a test does to it must not reach the test.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if l.root != "" {
+		p.cmd.Path, p.cmd.Dir, p.cmd.SysProcAttr.Chroot = "/manti", "/", l.root
+	}
 	if l.uid != 0 {
 		p.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(l.uid), Gid: uint32(l.uid)}
 	}

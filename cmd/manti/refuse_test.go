@@ -121,6 +121,41 @@ func TestRefusesReadOnlyData(t *testing.T) {
 	}
 }
 
+// Without Postgres' programs, and without a place to fetch them from, the error
+// says what to install. The root of the image, which holds nothing but the
+// binary, is such a machine.
+func TestRefusesWithoutPrograms(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 || raceEnabled {
+		t.Skip("only root can hide the machine's programs, from a static binary")
+	}
+	root := folder(t)
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(path, filepath.Join(root, "manti")); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"data", "tmp"} {
+		if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(filepath.Join(root, dir), nobodyUID, nobodyUID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := command(t, launch{
+		root: root, uid: nobodyUID, args: []string{"--listen", "127.0.0.1:0", "--data", "/data"},
+		env: environment{"MANTI_PG_REPOSITORY": "http://127.0.0.1:9/maven2"},
+	})
+	for _, want := range []string{"no PostgreSQL (15 or newer) was found on this machine", "fetching it failed", "apt install postgresql", "MANTI_PG_BIN", "DATABASE_URL"} {
+		if r.status != 1 || !strings.Contains(r.err, want) {
+			t.Errorf("it ended with %d, and the error doesn't say %q: %s", r.status, want, r.err)
+		}
+	}
+}
+
 // Settings are read from a file .env too, below the environment's; what is in it
 // isn't shown if it can't be read.
 func TestReadsDotEnv(t *testing.T) {
