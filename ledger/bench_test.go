@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 
 	"manti/db"
 	"manti/db/dbtest"
@@ -49,7 +50,8 @@ func renew(events []domain.Encoded) {
 }
 
 // BenchmarkAppend appends batches to a server with fsync on, beside COPY of the
-// same rows into a table without index or constraint.
+// same rows into a table without index or constraint. Two at once is how Shipper
+// works: one batch is made ready while another is written.
 func BenchmarkAppend(b *testing.B) {
 	pool := openDurable(b)
 	l := ledger.New(pool)
@@ -63,6 +65,9 @@ func BenchmarkAppend(b *testing.B) {
 			}
 			return err
 		})
+		if size == 500 {
+			measureTwo(b, l, size)
+		}
 		measure(b, fmt.Sprintf("bare/%d", size), events, func(ctx context.Context) error {
 			from += int64(size)
 			return l.CopyAlone(ctx, events, from)
@@ -82,6 +87,30 @@ func measure(b *testing.B, name string, events []domain.Encoded, do func(context
 			took += time.Since(begin)
 		}
 		b.ReportMetric(float64(b.N*len(events))/took.Seconds(), "events/s")
+	})
+}
+
+func measureTwo(b *testing.B, l *ledger.Ledger, size int) {
+	batches := [2][]domain.Encoded{calls(b, size), calls(b, size)}
+	b.Run(fmt.Sprintf("two/%d", size), func(b *testing.B) {
+		for b.Loop() {
+			var both errgroup.Group
+			for _, events := range batches {
+				both.Go(func() error {
+					for range 4 {
+						renew(events)
+						if _, err := l.Append(b.Context(), events); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+			}
+			if err := both.Wait(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(b.N*8*size)/b.Elapsed().Seconds(), "events/s")
 	})
 }
 
