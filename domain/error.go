@@ -20,6 +20,7 @@ const (
 	CodeRequestTimeout   Code = "request_timeout"      // 408: the caller was too slow
 	CodeConflict         Code = "conflict"             // 409
 	CodeTooLarge         Code = "request_too_large"    // 413
+	CodeHeaderTooLarge   Code = "header_too_large"     // 431
 	CodeRateLimited      Code = "rate_limited"         // 429: manti's own limit
 	CodeInternal         Code = "internal"             // 500
 	CodeUpstream         Code = "upstream_error"       // 502: the provider broke the protocol or the connection

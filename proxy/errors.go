@@ -22,6 +22,7 @@ var statusOf = map[domain.Code]int{
 	domain.CodeRequestTimeout:   http.StatusRequestTimeout,
 	domain.CodeConflict:         http.StatusConflict,
 	domain.CodeTooLarge:         http.StatusRequestEntityTooLarge,
+	domain.CodeHeaderTooLarge:   http.StatusRequestHeaderFieldsTooLarge,
 	domain.CodeRateLimited:      http.StatusTooManyRequests,
 	domain.CodeInternal:         http.StatusInternalServerError,
 	domain.CodeUpstream:         http.StatusBadGateway,

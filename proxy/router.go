@@ -14,6 +14,7 @@ import (
 // Handler serves the data plane's routes.
 func (g *Gateway) Handler() http.Handler {
 	r := chi.NewRouter()
+	r.Use(g.limitHeader)
 	if len(g.cfg.CORSOrigins) > 0 {
 		r.Use(g.cors)
 	}

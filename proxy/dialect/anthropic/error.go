@@ -76,6 +76,7 @@ var errorClasses = [...]errorClass{
 	{domain.CodeRequestTimeout, http.StatusRequestTimeout, "timeout_error"},
 	{domain.CodeConflict, http.StatusConflict, "invalid_request_error"},
 	{domain.CodeTooLarge, http.StatusRequestEntityTooLarge, "request_too_large"},
+	{domain.CodeHeaderTooLarge, http.StatusRequestHeaderFieldsTooLarge, "request_too_large"},
 	{domain.CodeRateLimited, http.StatusTooManyRequests, "rate_limit_error"},
 	{domain.CodeInternal, http.StatusInternalServerError, "api_error"},
 	{domain.CodeUpstream, http.StatusBadGateway, "api_error"},

@@ -26,6 +26,7 @@ var errorForms = map[domain.Code]errorForm{
 	domain.CodeRequestTimeout:   {http.StatusRequestTimeout, "invalid_request_error", "timeout"},
 	domain.CodeConflict:         {http.StatusConflict, "invalid_request_error", "conflict"},
 	domain.CodeTooLarge:         {http.StatusRequestEntityTooLarge, "invalid_request_error", "request_too_large"},
+	domain.CodeHeaderTooLarge:   {http.StatusRequestHeaderFieldsTooLarge, "invalid_request_error", "header_too_large"},
 	domain.CodeRateLimited:      {http.StatusTooManyRequests, "requests", "rate_limit_exceeded"},
 	domain.CodeInternal:         {http.StatusInternalServerError, "server_error", ""},
 	domain.CodeUpstream:         {http.StatusBadGateway, "server_error", "upstream_error"},
