@@ -129,7 +129,7 @@ func (s *Spool) read(most int) (Batch, error) {
 	r := &s.reader
 	limit := Position(s.synced.Load())
 	var b Batch
-	var bytes []byte
+	bytes := make([]byte, 0, r.expect(limit, most))
 	for len(b.Records) < most && len(bytes) < batchBytes {
 		f, pos, err := r.next(limit)
 		if errors.Is(err, io.EOF) {
@@ -153,6 +153,19 @@ func (s *Spool) read(most int) (Batch, error) {
 	}
 	b.End, b.seq = r.pos, r.seq
 	return b, nil
+}
+
+// usualPayload is a little more than a call's completion takes.
+const usualPayload = 2 << 10
+
+// expect is how many payload bytes a batch of most records up to limit will
+// hold, roughly: room for them at once is cheaper than growing.
+func (r *reader) expect(limit Position, most int) int64 {
+	n := int64(min(most, batchBytes/usualPayload)) * usualPayload
+	if r.pos.Segment() == limit.Segment() {
+		n = min(n, limit.Offset()-r.pos.Offset())
+	}
+	return max(n, 0)
 }
 
 // await returns when a record to ship is durable behind from.
