@@ -173,10 +173,9 @@ const (
 	FlagRawDropped = "raw_dropped"
 	// FlagOverHold: the call cost more than its reservation.
 	FlagOverHold = "over_hold"
-	// FlagRescued: the event couldn't be encoded whole; attempts, strings and
-	// the raw usage object are missing, and an amount that no ledger can hold
-	// is 0.
-	FlagRescued = "rescued"
+	// FlagRepaired: something of the call didn't fit the encoding and was left
+	// out or set to 0.
+	FlagRepaired = "repaired"
 )
 
 // RequestErasable is every string of a call that its caller or provider made.

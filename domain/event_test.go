@@ -210,6 +210,10 @@ func TestEncodeRefuses(t *testing.T) {
 		{"invalid UTF-8", func(_ *domain.Event, r *domain.RequestCompleted) { r.Erasable.Tags["x"] = "\xff" }},
 		{"a long text", func(_ *domain.Event, r *domain.RequestCompleted) { r.Erasable.ErrorText = strings.Repeat("x", 2000) }},
 		{"a long usage object", func(_ *domain.Event, r *domain.RequestCompleted) { r.Private.RawUsage = make([]byte, 5000) }},
+		{"negative usage", func(_ *domain.Event, r *domain.RequestCompleted) { r.Usage[0] = -1 }},
+		{"an attempt's negative usage", func(_ *domain.Event, r *domain.RequestCompleted) { r.Private.Attempts[0].Usage[0] = -1 }},
+		{"a status that is none", func(_ *domain.Event, r *domain.RequestCompleted) { r.Status = 1000 }},
+		{"a correction of no request", func(_ *domain.Event, r *domain.RequestCompleted) { r.Request = domain.EventID{} }},
 		{"nine attempts", func(_ *domain.Event, r *domain.RequestCompleted) { r.Private.Attempts = make([]domain.Attempt, 9) }},
 	}
 	for _, test := range tests {

@@ -12,9 +12,12 @@ type Currency string
 
 // XTS is ISO 4217's code for tests. Simulator calls carry it; it never reaches
 // a balance, budget or invoice in real money.
+// NoCurrency is its code for no currency: that of an amount whose own currency
+// was no code at all.
 const (
-	XTS Currency = "XTS"
-	USD Currency = "USD"
+	XTS        Currency = "XTS"
+	NoCurrency Currency = "XXX"
+	USD        Currency = "USD"
 )
 
 // MaxScale is how many decimals an amount of money may have. Unit prices have

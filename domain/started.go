@@ -167,5 +167,25 @@ func (r *RequestCompleted) check() error {
 	if !r.Supersedes.IsZero() && r.Request.IsZero() {
 		return errors.New("it supersedes an event but names no request")
 	}
+	if r.Status < 0 || r.Status > 999 {
+		return fmt.Errorf("%d is no HTTP status", r.Status)
+	}
+	for _, usage := range r.usages() {
+		for m, n := range usage {
+			if n < 0 {
+				return fmt.Errorf("%w: %s %d", ErrMeter, Meter(m), n)
+			}
+		}
+	}
 	return r.checkClean()
+}
+
+// usages are the call's and its attempts'.
+func (r *RequestCompleted) usages() []Metered {
+	all := make([]Metered, 0, 1+len(r.Private.Attempts))
+	all = append(all, r.Usage)
+	for i := range r.Private.Attempts {
+		all = append(all, r.Private.Attempts[i].Usage)
+	}
+	return all
 }

@@ -10,13 +10,6 @@ import (
 	"manti/domain"
 )
 
-// FlagRepaired marks a call of whose event something didn't fit the encoding.
-const FlagRepaired = "repaired"
-
-// NoCurrency is ISO 4217's code for no currency: that of an amount whose own
-// currency is no code at all.
-const NoCurrency domain.Currency = "XXX"
-
 // maxDigits bounds an amount's digits before the point, maxExponent those after
 // it, zeros included. No call comes near them, and 10^9 digits would be written
 // out before anybody counted them.
@@ -53,7 +46,7 @@ func mend(c *domain.RequestCompleted) {
 		}
 	}
 	if wrong {
-		flag(c, FlagRepaired)
+		flag(c, domain.FlagRepaired)
 	}
 }
 
@@ -138,7 +131,7 @@ func bareMinimum(c *domain.RequestCompleted) *domain.RequestCompleted {
 		Private: domain.RequestPrivate{
 			Provider: p.Provider, Host: p.Host, Credential: p.Credential, Cost: keptPrice(p.Cost),
 			Replica: p.Replica, Spool: p.Spool, Epoch: p.Epoch,
-			Flags: []string{FlagRepaired},
+			Flags: []string{domain.FlagRepaired},
 		},
 	}
 	return bare
@@ -147,7 +140,7 @@ func bareMinimum(c *domain.RequestCompleted) *domain.RequestCompleted {
 func keptPrice(p domain.Price) domain.Price {
 	p.Amount = keptAmount(p.Amount)
 	if _, err := domain.ParseCurrency(string(p.Currency)); err != nil {
-		p.Currency = NoCurrency
+		p.Currency = domain.NoCurrency
 	}
 	return p
 }

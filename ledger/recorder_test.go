@@ -128,30 +128,30 @@ func TestNoCallIsLostForAField(t *testing.T) {
 		{"local times of nanoseconds", func(c *domain.RequestCompleted) {
 			c.Ended, c.Private.Attempts[0].Started = time.Now(), time.Now().In(time.FixedZone("x", 3600))
 		}, "", false},
-		{"a time beyond RFC 3339", func(c *domain.RequestCompleted) { c.FirstByte = time.Unix(1<<40, 0) }, ledger.FlagRepaired, false},
-		{"negative usage", func(c *domain.RequestCompleted) { c.Usage[0], c.Private.Attempts[0].Usage[1] = -1, -5 }, ledger.FlagRepaired, false},
-		{"a status of six digits", func(c *domain.RequestCompleted) { c.Status = 200_000 }, ledger.FlagRepaired, false},
+		{"a time beyond RFC 3339", func(c *domain.RequestCompleted) { c.FirstByte = time.Unix(1<<40, 0) }, domain.FlagRepaired, false},
+		{"negative usage", func(c *domain.RequestCompleted) { c.Usage[0], c.Private.Attempts[0].Usage[1] = -1, -5 }, domain.FlagRepaired, false},
+		{"a status of six digits", func(c *domain.RequestCompleted) { c.Status = 200_000 }, domain.FlagRepaired, false},
 		{"20 attempts", func(c *domain.RequestCompleted) {
 			for range 19 {
 				c.Private.Attempts = append(c.Private.Attempts, c.Private.Attempts[0])
 			}
-		}, ledger.FlagRepaired, false},
+		}, domain.FlagRepaired, false},
 		{"texts too long and unclean", func(c *domain.RequestCompleted) {
 			c.AskedModel, c.Erasable.EndUser, c.Erasable.ErrorText = "\xff\x00"+long, long, long
 		}, "", false},
 		{"raw usage that isn't JSON", func(c *domain.RequestCompleted) { c.Private.RawUsage = []byte(`{"a"`) }, domain.FlagRawDropped, false},
 		{"leases without end", func(c *domain.RequestCompleted) {
 			c.Private.PaidFrom = make([]domain.Lease, 1000)
-		}, ledger.FlagRepaired, true},
+		}, domain.FlagRepaired, true},
 		{"large in every part", func(c *domain.RequestCompleted) {
 			c.Private.RawUsage = []byte(`"` + strings.Repeat("x", 4000) + `"`)
 			c.Private.PaidFrom = make([]domain.Lease, 195)
 		}, domain.FlagRawDropped, false},
-		{"a negative charge", func(c *domain.RequestCompleted) { c.Charge.Amount = dec("-1") }, ledger.FlagRepaired, true},
-		{"a cost of too many decimals", func(c *domain.RequestCompleted) { c.Private.Cost.Amount = decimal.New(1, -19) }, ledger.FlagRepaired, true},
-		{"a charge of 10^9 digits", func(c *domain.RequestCompleted) { c.Charge.Amount = decimal.New(1, 1_000_000_000) }, ledger.FlagRepaired, true},
-		{"an attempt's cost of 10^9 digits", func(c *domain.RequestCompleted) { c.Private.Attempts[0].Cost = decimal.New(1, 1_000_000_000) }, ledger.FlagRepaired, false},
-		{"no currency", func(c *domain.RequestCompleted) { c.Charge.Currency, c.Private.Cost.Currency = "", "usd" }, ledger.FlagRepaired, true},
+		{"a negative charge", func(c *domain.RequestCompleted) { c.Charge.Amount = dec("-1") }, domain.FlagRepaired, true},
+		{"a cost of too many decimals", func(c *domain.RequestCompleted) { c.Private.Cost.Amount = decimal.New(1, -19) }, domain.FlagRepaired, true},
+		{"a charge of 10^9 digits", func(c *domain.RequestCompleted) { c.Charge.Amount = decimal.New(1, 1_000_000_000) }, domain.FlagRepaired, true},
+		{"an attempt's cost of 10^9 digits", func(c *domain.RequestCompleted) { c.Private.Attempts[0].Cost = decimal.New(1, 1_000_000_000) }, domain.FlagRepaired, false},
+		{"no currency", func(c *domain.RequestCompleted) { c.Charge.Currency, c.Private.Cost.Currency = "", "usd" }, domain.FlagRepaired, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -298,3 +298,22 @@ func TestDocumentsLinkToWhatIsThere(t *testing.T) {
 		}
 	}
 }
+
+// Each direct dependency has a line that says why it is there.
+func TestDependenciesAreExplained(t *testing.T) {
+	t.Parallel()
+	mod, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile("../../docs/dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct := regexp.MustCompile(`(?m)^\t(\S+) v\S+$`)
+	for _, m := range direct.FindAllStringSubmatch(string(mod), -1) {
+		if !strings.Contains(string(doc), m[1]) {
+			t.Errorf("docs/dependencies.md has no line on %s", m[1])
+		}
+	}
+}
