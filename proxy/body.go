@@ -23,6 +23,7 @@ func (c *call) readBody() error {
 	}
 	size, limit := c.r.ContentLength, c.g.cfg.MaxBodyBytes
 	if size > limit {
+		c.w.Header().Set("Connection", "close") // else net/http would first read what comes of it
 		return tooLarge(limit)
 	}
 	expect := size

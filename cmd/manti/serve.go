@@ -29,8 +29,11 @@ import (
 
 // Timeouts of the listeners. None cuts a stream.
 const (
-	headerTimeout = 10 * time.Second // an honest caller's header comes in one packet
-	idleTimeout   = 2 * time.Minute  // longer than SDKs keep connections
+	// headerTimeout bounds the header, which comes in one packet from an honest
+	// caller, and how long net/http waits for a body that nobody reads because
+	// the call was refused. The gateway gives a body that it reads its own time.
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute // longer than SDKs keep connections
 	// abortTimeout is how long calls have to record their end once they are cut
 	// off, and shipTimeout how long the spool may take to be emptied: what is left
 	// is shipped at the next start.
@@ -223,7 +226,7 @@ func (s *server) run(ctx context.Context) error {
 // listen serves callers, and operators if they have a listener of their own.
 func (s *server) listen(failed chan<- error) []*http.Server {
 	public := &http.Server{
-		Handler: s.gateway.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 1 << 20,
+		Handler: s.gateway.Handler(), ReadTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 1 << 20,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	servers := []*http.Server{public}
@@ -233,7 +236,7 @@ func (s *server) listen(failed chan<- error) []*http.Server {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
 		mux.Handle("GET /healthz", public.Handler)
 		mux.Handle("GET /readyz", public.Handler)
-		admin := &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout}
+		admin := &http.Server{Handler: mux, ReadTimeout: headerTimeout, IdleTimeout: idleTimeout}
 		servers = append(servers, admin)
 		go func() { failed <- ignoreClosed(admin.Serve(s.admin)) }() // ends with Shutdown or Close
 	}
