@@ -40,6 +40,7 @@ type call struct {
 	request  *llm.Request    // the hub's form, if it is translated
 	dropped  string          // manti-dropped
 
+	said     domain.RequestErasable // what the caller said of itself
 	ticket   uint64
 	admitted bool
 	ended    bool
@@ -160,6 +161,7 @@ func (c *call) upstreamEndpoint() dialect.Endpoint {
 
 // admit writes the call's start. From here on there will be exactly one event.
 func (c *call) admit() error {
+	c.said = c.strings()
 	held := admit.Bound(&c.head, c.body, c.target.Dearest)
 	ticket, err := c.g.cfg.Recorder.Start(domain.Started{
 		ID: c.id, At: c.begun,
@@ -169,7 +171,7 @@ func (c *call) admit() error {
 		Held: held, Currency: c.target.Dearest.Currency, Version: c.snapshot.Routes.Book.Version,
 		RouteVersion: c.snapshot.Routes.Version, ConfigVersion: c.g.cfg.ConfigVersion,
 		Replica: c.g.cfg.Replica, Spool: c.g.cfg.Spool, Epoch: c.g.cfg.Epoch,
-		Erasable: c.strings(),
+		Erasable: c.said,
 	})
 	if err != nil {
 		if _, ok := errors.AsType[*domain.Error](err); ok {

@@ -44,7 +44,7 @@ func (c *call) completion() *domain.RequestCompleted {
 			RouteVersion: c.snapshot.Routes.Version, ConfigVersion: c.g.cfg.ConfigVersion,
 			Replica: c.g.cfg.Replica, Spool: c.g.cfg.Spool, Epoch: c.g.cfg.Epoch,
 		},
-		Erasable: c.strings(),
+		Erasable: c.said,
 	}
 	if c.err != nil {
 		body.Error = c.err.Code
@@ -234,6 +234,9 @@ func session(inBody string, h http.Header) string {
 // trace is the trace id of a W3C traceparent header, "" if there is none
 // (https://www.w3.org/TR/trace-context/#traceparent-header).
 func trace(parent string) string {
+	if parent == "" {
+		return ""
+	}
 	parts := strings.Split(parent, "-")
 	if len(parts) < 4 || len(parts[1]) != 32 || strings.Trim(parts[1], "0123456789abcdef") != "" {
 		return ""

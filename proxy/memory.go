@@ -46,7 +46,8 @@ func (m *memory) free(b []byte) {
 	if class < 0 || class >= len(m.bodies) || cap(b) != 1<<(class+minLentBits) {
 		return
 	}
-	m.bodies[class].Put(&b)
+	lent := b // or each b would escape, also those that aren't kept
+	m.bodies[class].Put(&lent)
 }
 
 // out is an empty buffer for frames.

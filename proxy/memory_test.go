@@ -26,6 +26,7 @@ func TestLentMemoryIsNotShared(t *testing.T) {
 		}
 		mark := head[bytes.IndexByte(head, '<')+1 : bytes.IndexByte(head, '>')]
 		if mark[0] == 'e' { // early: the rest is never read
+			w.Header().Set("Connection", "close") // so that no other call meets its end
 			w.WriteHeader(http.StatusTooManyRequests)
 			_, _ = io.WriteString(w, `{"error":{"message":"no"}}`)
 			return
