@@ -88,7 +88,7 @@ func (g *Gateway) model(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) reader(w http.ResponseWriter, r *http.Request) (*Snapshot, bool) {
 	begun := now()
 	c := &call{g: g, w: w, r: r, caller: g.dialectOf(r), begun: begun, id: newEventID(begun), out: http.NewResponseController(w)}
-	w.Header().Set("Manti-Request-Id", c.id.String())
+	c.showID()
 	if err := c.authenticate(); err != nil {
 		c.sendError(domain.ErrorOf(err))
 		return nil, false

@@ -3,10 +3,12 @@ package proxy_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"manti/proxy/dialect"
 	"manti/proxy/dialect/anthropic"
@@ -39,8 +41,9 @@ func TestRecordingsAcross(t *testing.T) {
 			}
 			r, p := replay(t, book, rec)
 			got := r.post(path, body)
-			if got.header.Get("X-Request-Id") != "req_recorded" {
-				t.Errorf("the provider's request id is missing: %d %s", got.status, got.body)
+			header := map[string]string{"openai": "X-Request-Id", "anthropic": "Request-Id"}[caller]
+			if id := got.header.Get(header); id != "req_recorded" {
+				t.Errorf("%s: got %q, want the provider's", header, id)
 			}
 			checkEvent(t, rec, r.only())
 			if rec.Response.Status >= 400 {
@@ -59,7 +62,7 @@ func TestRecordingsAcross(t *testing.T) {
 			}
 			if why == "" {
 				_, sent := p.got()
-				if diff := cmp.Diff(asked(t, rec.Provider, rec.Request.Body), asked(t, rec.Provider, sent)); diff != "" {
+				if diff := cmp.Diff(asked(t, rec.Provider, rec.Request.Body), asked(t, rec.Provider, sent), cmpopts.IgnoreUnexported(prompt{})); diff != "" {
 					t.Errorf("the provider was asked (-want +got):\n%s", diff)
 				}
 			}
@@ -143,8 +146,22 @@ func checkEnd(t *testing.T, caller, body string) {
 type prompt struct {
 	System, Text string // without white space: how texts are joined doesn't matter
 	Calls        []toolCall
+	Answered     []int // which of Calls each tool's result answers
 	Images       []string
 	Tools        []string
+
+	ids []string // of Calls
+}
+
+// answered notes a tool's result.
+func (p *prompt) answered(id any) {
+	p.Answered = append(p.Answered, slices.Index(p.ids, id.(string)))
+}
+
+func (p *prompt) call(t *testing.T, id, name any, args string) {
+	t.Helper()
+	p.ids = append(p.ids, id.(string))
+	p.Calls = append(p.Calls, toolCall{name.(string), value(t, args)})
 }
 
 // asked reads a request in a dialect without any of the code under test.
@@ -159,11 +176,14 @@ func asked(t *testing.T, dialect string, body []byte) prompt {
 	for _, m := range messages {
 		m := m.(map[string]any)
 		role, _ := m["role"].(string)
+		if id, ok := m["tool_call_id"]; ok {
+			p.answered(id)
+		}
 		p.add(t, role, m["content"])
 		calls, _ := m["tool_calls"].([]any)
 		for _, c := range calls {
 			f := c.(map[string]any)["function"].(map[string]any)
-			p.Calls = append(p.Calls, toolCall{f["name"].(string), value(t, f["arguments"].(string))})
+			p.call(t, c.(map[string]any)["id"], f["name"], f["arguments"].(string))
 		}
 	}
 	tools, _ := top["tools"].([]any)
@@ -175,6 +195,7 @@ func asked(t *testing.T, dialect string, body []byte) prompt {
 		}
 		p.Tools = append(p.Tools, tool["name"].(string))
 	}
+	p.ids = nil
 	return p
 }
 
@@ -198,10 +219,11 @@ func (p *prompt) add(t *testing.T, role string, v any) {
 		case "text":
 			p.add(t, role, v["text"])
 		case "tool_result":
+			p.answered(v["tool_use_id"])
 			p.add(t, role, v["content"])
 		case "tool_use":
 			raw, _ := json.Marshal(v["input"])
-			p.Calls = append(p.Calls, toolCall{v["name"].(string), value(t, string(raw))})
+			p.call(t, v["id"], v["name"], string(raw))
 		case "image":
 			source := v["source"].(map[string]any)
 			for _, key := range []string{"url", "data"} {

@@ -45,7 +45,7 @@ func (g *Gateway) Handler() http.Handler {
 func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, e *domain.Error) {
 	begun := now()
 	c := &call{g: g, w: w, out: http.NewResponseController(w), r: r, caller: g.dialectOf(r), begun: begun, id: newEventID(begun)}
-	w.Header().Set("Manti-Request-Id", c.id.String())
+	c.showID()
 	c.sendError(e)
 }
 
