@@ -39,17 +39,21 @@ func isClean(s string, limit int) bool {
 // Clean makes every string that a caller or provider made fit for an event. Of
 // too many tags the first by name stay.
 func (r *RequestCompleted) Clean() {
-	e := &r.Erasable
-	e.EndUser, e.Session, e.Client = CleanText(e.EndUser, MaxName), CleanText(e.Session, MaxName), CleanText(e.Client, MaxName)
-	e.Trace, e.ServedModel = CleanText(e.Trace, MaxName), CleanText(e.ServedModel, MaxName)
-	e.ErrorText = CleanText(e.ErrorText, MaxErrorText)
-	e.Tags = cleanTags(e.Tags)
+	r.Erasable.Clean()
 	for i := range r.Private.Attempts {
 		a := &r.Private.Attempts[i]
 		a.RequestID = CleanText(a.RequestID, MaxRequestID)
 	}
 	r.Tier, r.Private.Region = CleanText(r.Tier, MaxTagKey), CleanText(r.Private.Region, MaxTagKey)
 	r.cleanRawUsage()
+}
+
+// Clean makes every string fit for an event, as RequestCompleted's does.
+func (e *RequestErasable) Clean() {
+	e.EndUser, e.Session, e.Client = CleanText(e.EndUser, MaxName), CleanText(e.Session, MaxName), CleanText(e.Client, MaxName)
+	e.Trace, e.ServedModel = CleanText(e.Trace, MaxName), CleanText(e.ServedModel, MaxName)
+	e.ErrorText = CleanText(e.ErrorText, MaxErrorText)
+	e.Tags = cleanTags(e.Tags)
 }
 
 // cleanRawUsage leaves compact, valid JSON within the limit, or nothing.

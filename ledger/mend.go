@@ -168,9 +168,7 @@ func checkAmounts(c *domain.RequestCompleted) error {
 // checkStarted cleans the texts, and refuses what would keep Unknown from being
 // encoded.
 func checkStarted(s *domain.Started) error {
-	texts := domain.RequestCompleted{Erasable: s.Erasable}
-	texts.Clean()
-	s.Erasable = texts.Erasable
+	s.Erasable.Clean()
 	for _, t := range []*string{&s.AskedModel, &s.Model, &s.Provider, &s.Host, &s.Replica} {
 		*t = domain.CleanText(*t, domain.MaxName)
 	}
