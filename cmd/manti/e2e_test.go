@@ -141,7 +141,7 @@ func begin(t testing.TB, l launch) *process {
 	}()
 	t.Cleanup(func() {
 		p.kill()
-		if t.Failed() {
+		if t.Failed() && p.log.String() != "" {
 			t.Logf("log of manti %s:\n%s", strings.Join(l.args, " "), tail(p.log.String(), 4000))
 		}
 	})

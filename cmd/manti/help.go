@@ -15,7 +15,7 @@ func commands() []command {
 	return []command{
 		{"serve", "[--listen ADDRESS] [--data DIRECTORY]", "run the gateway; the same as no command at all", serve},
 		{"demo", "[--data DIRECTORY] [--calls N] [--days N]", "fill a database of its own with a month of plausible traffic", demo},
-		{"key create", "[--name NAME] [--org NAME] [--project NAME] [--expires DATE]", "make an API key and show it, once", keyCreate},
+		{"key create", "[--name NAME] [--expires DATE]", "make an API key and show it, once", keyCreate},
 		{"key list", "[--all] [--json]", "list the keys, never the keys themselves", keyList},
 		{"key revoke", "ID…", "revoke keys; in effect on running servers within a second", keyRevoke},
 		{"prices diff", "FILE", "show what publishing a price file would change", pricesDiff},
@@ -120,6 +120,13 @@ func noArguments(f *flag.FlagSet) error {
 }
 
 func printVersion(_ context.Context, inv invocation) error {
+	flags := newFlags(inv)
+	if err := parse(flags, inv); err != nil {
+		return err
+	}
+	if err := noArguments(flags); err != nil {
+		return err
+	}
 	_, err := fmt.Fprintln(inv.io.out, "manti", version)
 	return err
 }

@@ -26,6 +26,7 @@ const (
 	steadyModel = "gpt-4o"                     // a stream of some 200 ms
 	claudeModel = "claude-3-5-haiku-20241022"  // the same, in Anthropic's dialect
 	slowModel   = "gpt-4-turbo"                // a stream of a few seconds
+	longModel   = "gpt-4.1"                    // a stream of 12 s, longer than any timeout of the listener
 	endlessName = "claude-3-5-sonnet-20241022" // a stream of minutes
 )
 
@@ -36,6 +37,7 @@ func startProvider(t testing.TB) *provider {
 		quickModel:  {Output: 20},
 		steadyModel: steady, claudeModel: steady,
 		slowModel:   {FirstByte: 10 * time.Millisecond, Gap: 20 * time.Millisecond, Chunks: 150, ChunkBytes: 16},
+		longModel:   {Gap: 200 * time.Millisecond, Chunks: 60, ChunkBytes: 16},
 		endlessName: {FirstByte: 10 * time.Millisecond, Gap: 100 * time.Millisecond, Output: 3000},
 	}})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"manti/db/dbtest"
+	"manti/domain"
 )
 
 // dialogue is a connection on which a test speaks HTTP by hand.
@@ -65,6 +66,28 @@ func (d *dialogue) closed() {
 // post is the head of a call.
 func post(path string, fields ...string) string {
 	return "POST " + path + " HTTP/1.1\r\nHost: manti\r\nAuthorization: Bearer " + testKey + "\r\n" + strings.Join(append(fields, "\r\n"), "\r\n")
+}
+
+// The listener's timeouts are for those who send nothing: a stream may take as
+// long as it likes, on a connection that was used before too.
+func TestNoTimeoutCutsAStream(t *testing.T) {
+	t.Parallel()
+	database, provider := dbtest.Open(t, dbtest.Options{}), startProvider(t)
+	p := serve(t, folder(t), provider.env().onDatabase(database.URL())).ready()
+	d := dial(t, p.addr)
+	for _, model := range []string{quickModel, longModel} {
+		body := string(ask{quick.path, model, true}.body("take your time"))
+		d.say(post(quick.path, fmt.Sprintf("Content-Length: %d", len(body))) + body)
+		if status, _, got := d.answer(); status != 200 || !hasEnd(quick.path, got) {
+			t.Errorf("%s: got %d %s", model, status, tail(got, 300))
+		}
+	}
+	p.stop()
+	for id, e := range readLedger(t, database.Pool(t, "")) {
+		if e.Outcome != domain.Completed {
+			t.Errorf("call %s is %s", id, e.Outcome)
+		}
+	}
 }
 
 // Whatever arrives on the wire is answered as HTTP and the dialects say, or the
