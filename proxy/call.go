@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/shopspring/decimal"
+
 	"manti/domain"
 	"manti/proxy/admit"
 	"manti/proxy/auth"
@@ -42,12 +44,14 @@ type call struct {
 
 	said     domain.RequestErasable // what the caller said of itself
 	ticket   uint64
+	held     decimal.Decimal // the most that it may be charged
 	admitted bool
 	ended    bool
 
 	cancel     context.CancelCauseFunc // of the upstream call, if it is a stream
 	meter      dialect.Meter
 	attempts   []domain.Attempt
+	fragment   llm.Estimate // of a plain answer that broke off
 	firstToken time.Time
 	outcome    domain.Outcome
 	status     int // sent to the caller
@@ -162,13 +166,13 @@ func (c *call) upstreamEndpoint() dialect.Endpoint {
 // admit writes the call's start. From here on there will be exactly one event.
 func (c *call) admit() error {
 	c.said = c.strings()
-	held := admit.Bound(&c.head, c.body, c.target.Dearest)
+	c.held = admit.Bound(&c.head, c.body, c.target.Dearest)
 	ticket, err := c.g.cfg.Recorder.Start(domain.Started{
 		ID: c.id, At: c.begun,
 		Org: c.who.Org, Project: c.who.Project, Key: c.who.Key, User: c.who.User, Service: c.who.Service,
 		Dialect: string(c.caller.Name()), Endpoint: string(c.endpoint), Stream: c.head.Stream, AskedModel: c.head.Model,
 		Provider: c.target.Host.Provider, Host: c.target.Host.Name(), Model: c.target.Model.Name, Credential: c.target.Host.Credential,
-		Held: held, Currency: c.target.Dearest.Currency, Version: c.snapshot.Routes.Book.Version,
+		Held: c.held, Currency: c.target.Dearest.Currency, Version: c.snapshot.Routes.Book.Version,
 		RouteVersion: c.snapshot.Routes.Version, ConfigVersion: c.g.cfg.ConfigVersion,
 		Replica: c.g.cfg.Replica, Spool: c.g.cfg.Spool, Epoch: c.g.cfg.Epoch,
 		Erasable: c.said,

@@ -324,6 +324,12 @@ func TestModels(t *testing.T) {
 	if one := get("/v1/models/sim/fast"); one.status != 200 || !strings.Contains(one.body, `"id":"sim/fast"`) {
 		t.Errorf("one model: %d %s", one.status, one.body)
 	}
+	if one := get("/v1/models/sim%2Ffast"); one.status != 200 || !strings.Contains(one.body, `"id":"sim/fast"`) {
+		t.Errorf("one model, its slash escaped as SDKs do: %d %s", one.status, one.body)
+	}
+	if strings.Contains(list.body, "sim/w3") {
+		t.Error("the list names a model for measurements")
+	}
 	if none := get("/v1/models/x", "Anthropic-Version", "2023-06-01"); none.status != 404 || !strings.Contains(none.body, `"not_found_error"`) {
 		t.Errorf("an unknown model: %d %s", none.status, none.body)
 	}

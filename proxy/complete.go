@@ -94,11 +94,20 @@ func (c *call) bill(body *domain.RequestCompleted) {
 	}
 	body.Usage = domain.Metered(usage)
 	body.Private.Cost.Amount, body.Charge.Amount = cost, charge
+	if charge.GreaterThan(c.held) {
+		body.Private.Flags = append(body.Private.Flags, domain.FlagOverHold)
+		c.g.cfg.Log.Error("a call was charged more than its bound: the table of prices or limits is wrong", "request", c.id, "model", card.Name, "charge", charge, "bound", c.held)
+	}
 }
 
-// price is cost and charge of a usage by a model's prices at admission.
+// price is cost and charge of a usage at admission: the cost by the prices of
+// the model that served, the charge by what was published for the model that
+// was asked for. If nothing was, the charge is by the model that served too.
 func (c *call) price(body *domain.RequestCompleted, card *domain.ModelCard, u domain.Usage, s domain.Served) (cost, charge decimal.Decimal) {
 	p := card.At(c.begun)
+	if asked := c.target.Model.At(c.begun); asked.Charge != nil {
+		p.Charge = asked.Charge
+	}
 	list := p.ChargeList()
 	version := c.snapshot.Routes.Book.Version
 	body.Private.Cost.Currency, body.Private.Cost.Version = p.Cost.Currency, version
@@ -142,7 +151,7 @@ func (c *call) measure(body *domain.RequestCompleted, r llm.Reading) domain.Usag
 		return domain.Usage{}
 	}
 	body.Provenance, body.Estimator = domain.Estimated, llm.EstimatorVersion
-	return domain.Usage{domain.InputTokens: c.promptTokens(), domain.OutputTokens: r.Text.Tokens()}
+	return domain.Usage{domain.InputTokens: c.promptTokens(), domain.OutputTokens: max(r.Text.Tokens(), c.fragment.Tokens())}
 }
 
 // whole reports whether the provider's answer came to its end.
@@ -171,7 +180,7 @@ func (c *call) estimable(r llm.Reading) bool {
 	case domain.Completed, domain.CallerGone:
 		return true
 	case domain.Broken:
-		return r.Text.Tokens() > 0
+		return r.Text.Tokens() > 0 || c.fragment.Tokens() > 0
 	}
 	return false
 }
@@ -217,6 +226,7 @@ func (c *call) strings() domain.RequestErasable {
 		Session: domain.CleanText(session(c.head.Session, h), domain.MaxName),
 		Client:  domain.CleanText(h.Get("User-Agent"), domain.MaxName),
 		Trace:   trace(h.Get("Traceparent")),
+		Tags:    tags(h.Get("Manti-Tags")),
 	}
 	return e
 }
@@ -229,6 +239,22 @@ func session(inBody string, h http.Header) string {
 		}
 	}
 	return inBody
+}
+
+// tags are what a caller wants the call to be told apart by: "team=red, env=prod".
+// What isn't of that form is left out.
+func tags(header string) map[string]string {
+	if header == "" {
+		return nil
+	}
+	found := map[string]string{}
+	for pair := range strings.SplitSeq(header, ",") {
+		name, value, ok := strings.Cut(pair, "=")
+		if name = strings.TrimSpace(name); ok && name != "" && len(found) < domain.MaxTags {
+			found[domain.CleanText(name, domain.MaxTagKey)] = domain.CleanText(strings.TrimSpace(value), domain.MaxName)
+		}
+	}
+	return found
 }
 
 // trace is the trace id of a W3C traceparent header, "" if there is none

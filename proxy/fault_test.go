@@ -97,8 +97,11 @@ func TestProviderFaults(t *testing.T) {
 					if billed && (e.Provenance == domain.Reported || e.Provenance == domain.NoUsage) {
 						t.Errorf("a broken answer's usage is %s", e.Provenance)
 					}
-					if (!stream || !want.inStream) && billed {
-						t.Errorf("nothing reached the caller, charged %s", e.Charge.Amount)
+					if !stream && billed != (want.outcome == domain.Broken) {
+						t.Errorf("a plain answer of which %v came is charged %s", want.outcome == domain.Broken, e.Charge.Amount)
+					}
+					if stream && !want.inStream && billed {
+						t.Errorf("no answer came, charged %s", e.Charge.Amount)
 					}
 					if e.Error == "" || e.Erasable.ErrorText == "" {
 						t.Errorf("the event doesn't say what happened: %q %q", e.Error, e.Erasable.ErrorText)

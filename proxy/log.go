@@ -14,7 +14,7 @@ func (c *call) log() {
 		slog.String("request", c.id.String()),
 		slog.String("endpoint", string(c.endpoint)),
 		slog.Int("status", c.status),
-		slog.Duration("took", time.Since(c.begun)),
+		slog.Float64("took_seconds", time.Since(c.begun).Seconds()),
 	)
 	level := slog.LevelInfo
 	if c.who != nil {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -25,9 +26,13 @@ type modelObject struct {
 	CreatedAt   string `json:"created_at"`
 }
 
-// faultModels begin the names of the simulator's models that fail in some way:
-// they can be called, but a list of what is there needn't name them.
-const faultModels = route.SimProvider + "/fault-"
+// unlisted reports whether a model is for tests and measurements only: one of
+// the simulator's that fail in some way, or that answer with a fixed load. They
+// can be called, but a list of what is there needn't name them.
+func unlisted(name string) bool {
+	sim, ok := strings.CutPrefix(name, route.SimProvider+"/")
+	return ok && (strings.HasPrefix(sim, "fault-") || len(sim) > 1 && sim[0] == 'w' && sim[1] >= '0' && sim[1] <= '9')
+}
 
 type modelList struct {
 	Object  string        `json:"object"`
@@ -56,7 +61,7 @@ func (g *Gateway) models(w http.ResponseWriter, r *http.Request) {
 	}
 	list := modelList{Object: "list", Data: []modelObject{}}
 	for _, e := range s.Routes.Entries() {
-		if strings.HasPrefix(e.Name, faultModels) {
+		if unlisted(e.Name) {
 			continue
 		}
 		list.Data = append(list.Data, newModelObject(e))
@@ -73,7 +78,10 @@ func (g *Gateway) model(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	name := chi.URLParam(r, "*")
+	name, err := url.PathUnescape(chi.URLParam(r, "*")) // SDKs escape the slash of sim/chat
+	if err != nil {
+		name = chi.URLParam(r, "*")
+	}
 	e, ok := s.Routes.Find(name)
 	if !ok {
 		g.refuse(w, r, &domain.Error{Code: domain.CodeNotFound, Field: "model", Message: "The model `" + domain.CleanText(name, 100) + "` can't be called here. GET /v1/models lists what can."})

@@ -54,6 +54,7 @@ func (c *call) plain(resp *wire.Response) error {
 	body, err := c.readAll(resp, maxAnswerBytes)
 	if err != nil {
 		c.outcome = domain.Broken
+		c.fragment.AddJSON(body) // what came was generated, and is billed to us
 		return upstreamError(err)
 	}
 	c.meter.Body(body)
@@ -87,14 +88,14 @@ func (c *call) plain(resp *wire.Response) error {
 func (c *call) readAll(resp *wire.Response, limit int64) ([]byte, error) {
 	if n := resp.ContentLength; n >= 0 && n <= limit {
 		c.answer = c.g.memory.body(int(n))
-		_, err := io.ReadFull(resp.Body, c.answer)
+		read, err := io.ReadFull(resp.Body, c.answer)
 		if err == io.EOF && n == 0 {
 			err = nil
 		}
 		if err == nil {
 			_, _ = resp.Body.Next() // its end, so that the connection can be used again
 		}
-		return c.answer, err
+		return c.answer[:read], err
 	}
 	for {
 		data, err := resp.Body.Next()

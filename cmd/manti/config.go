@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -47,6 +49,8 @@ type Config struct {
 	LogFormat     string
 	LogLevel      string
 	PGBin         string
+	HeaderTimeout time.Duration
+	IdleTimeout   time.Duration
 	PGRepository  string
 
 	usualData string // where data is kept if nobody says where
@@ -85,6 +89,8 @@ func settings() []setting {
 		{"MANTI_MAX_BODY_BYTES", "BYTES", "the largest request; 33554432 (32 MiB)", setBytes(func(c *Config) *int64 { return &c.MaxBodyBytes })},
 		{"MANTI_DRAIN_TIMEOUT", "DURATION", "how long running calls may take to finish after SIGTERM; 30s", setDuration(func(c *Config) *time.Duration { return &c.DrainTimeout })},
 		{"MANTI_CALLER_GONE", "drain|cancel", "when a caller hangs up: read on to the provider's own usage, or stop the provider and bill what is known; drain", setGone},
+		{"MANTI_UPSTREAM_HEADER_TIMEOUT", "DURATION", "how long a provider may take to begin its answer; 10m, for models that think", setDuration(func(c *Config) *time.Duration { return &c.HeaderTimeout })},
+		{"MANTI_UPSTREAM_IDLE_TIMEOUT", "DURATION", "how long a provider's answer may stand still; 5m", setDuration(func(c *Config) *time.Duration { return &c.IdleTimeout })},
 		{"MANTI_AUTH_MAX_STALE", "DURATION", "how long keys are trusted without word from the database; 15m", setDuration(func(c *Config) *time.Duration { return &c.MaxStale })},
 		{"MANTI_REPLICA", "NAME", "this process's name in events; the host's name", text(func(c *Config) *string { return &c.Replica })},
 		{"MANTI_SPOOL", "DIRECTORY", "the write-ahead spool; spool in the data directory. One for each process, on a disk that survives it", text(func(c *Config) *string { return &c.Spool })},
@@ -99,7 +105,7 @@ func settings() []setting {
 }
 
 // otherVariables begin with MANTI_ and belong to other programs of the house.
-var otherVariables = []string{"MANTI_URL", "MANTI_TOKEN", "MANTI_KEY", "MANTI_TEST_", "MANTI_RECORDINGS", "MANTI_VERSION"}
+var otherVariables = []string{"MANTI_URL", "MANTI_TOKEN", "MANTI_KEY", "MANTI_TEST_", "MANTI_RECORDINGS", "MANTI_VERSION", "MANTI_PORT", "MANTI_PG_REPOSITORY"}
 
 // loadConfig reads the environment, and .env below it. A MANTI_ variable that
 // nobody knows is an error: it is likely misspelt.
@@ -292,6 +298,17 @@ func (c *Config) simulated() bool {
 		return *c.Sim
 	}
 	return c.OpenAI.Key == "" && c.Anthropic.Key == ""
+}
+
+// fingerprint names the configuration in events: the same on every replica
+// that is set up alike. No secret goes into it, not even hashed.
+func (c Config) fingerprint() string {
+	on := c.simulated()
+	c.Sim, c.Listen, c.AdminListen, c.Data, c.usualData, c.Spool, c.Replica, c.PGBin = nil, "", "", "", "", "", "", ""
+	c.DatabaseURL, c.MigrateURL, c.Secret, c.BootstrapKey = "", "", "", ""
+	c.OpenAI.Key, c.Anthropic.Key = "", ""
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %t %+v", version, on, c))
+	return hex.EncodeToString(sum[:8])
 }
 
 // reachable is the address under which this machine reaches a listener.

@@ -60,7 +60,7 @@ func help(w io.Writer, topic []string) error {
 	default:
 		c, ok := find(name)
 		if !ok {
-			return usageError{fmt.Sprintf("there is no command %q; `manti help` lists them", name)}
+			return helpGroup(w, name)
 		}
 		fmt.Fprintf(w, "manti %s %s\n\n%s\n", c.name, c.args, c.doc)
 		return nil
@@ -78,6 +78,22 @@ func helpCommands(w io.Writer) error {
 	}
 	fmt.Fprint(w, "\n`manti COMMAND -h` lists a command's flags, `manti help settings` what the environment sets.\n")
 	return nil
+}
+
+// helpGroup prints the verbs of a noun, as in `manti help key`.
+func helpGroup(w io.Writer, noun string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	found := false
+	for _, c := range commands() {
+		if strings.HasPrefix(c.name, noun+" ") {
+			found = true
+			fmt.Fprintf(t, "  %s %s\t%s\n", c.name, c.args, c.doc)
+		}
+	}
+	if !found {
+		return usageError{fmt.Sprintf("there is no command %q; `manti help` lists them", noun)}
+	}
+	return t.Flush()
 }
 
 func helpSettings(w io.Writer) error {
@@ -101,14 +117,23 @@ func newFlags(inv invocation) *flag.FlagSet {
 	return f
 }
 
+// parse reads a command's arguments; flags may stand before, between and behind
+// the others.
 func parse(f *flag.FlagSet, inv invocation) error {
-	switch err := f.Parse(inv.args); {
-	case errors.Is(err, flag.ErrHelp):
-		return errHelpShown
-	case err != nil:
-		return usageError{err.Error()}
+	var others []string
+	for rest := inv.args; ; {
+		switch err := f.Parse(rest); {
+		case errors.Is(err, flag.ErrHelp):
+			return errHelpShown
+		case err != nil:
+			return usageError{err.Error()}
+		}
+		if f.NArg() == 0 {
+			break
+		}
+		others, rest = append(others, f.Arg(0)), f.Args()[1:]
 	}
-	return nil
+	return f.Parse(append([]string{"--"}, others...)) // so that they are f's arguments
 }
 
 // noArguments refuses what a command has no use for.

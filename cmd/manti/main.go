@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -79,7 +80,10 @@ func run(ctx context.Context, args, env []string, io stdio) error {
 			return c.run(ctx, invocation{name: name, args: args[words:], env: env, io: io})
 		}
 	}
-	return usageError{fmt.Sprintf("there is no command %q; `manti help` lists them", args[0])}
+	if len(args) == 1 || isHelp(args[1]) {
+		return helpGroup(io.out, args[0])
+	}
+	return usageError{fmt.Sprintf("there is no command %q; `manti help` lists them", strings.Join(args[:2], " "))}
 }
 
 // report prints an error and is the exit status.

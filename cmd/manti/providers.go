@@ -39,6 +39,8 @@ func openUpstreams(cfg Config) (*upstreams, error) {
 	client, err := wire.New(wire.Config{
 		TLS:   &tls.Config{RootCAs: roots},
 		Proxy: func(u *url.URL) (*url.URL, error) { return proxies(u) },
+
+		HeaderTimeout: cfg.HeaderTimeout, IdleTimeout: cfg.IdleTimeout,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the client: %w", err)

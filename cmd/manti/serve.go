@@ -153,7 +153,7 @@ func (s *server) openSpool() (err error) {
 	if err != nil {
 		return err
 	}
-	s.log.Info("spool open", "dir", s.cfg.Spool, "epoch", s.spool.Epoch(), "disk_sync", stats.DiskSync, "unshipped", stats.Unshipped,
+	s.log.Info("spool open", "dir", s.cfg.Spool, "epoch", s.spool.Epoch(), "disk_sync_seconds", stats.DiskSync.Seconds(), "unshipped", stats.Unshipped,
 		"open_calls", len(s.spool.Unfinished()), "torn_bytes", stats.TornBytes)
 	s.recorder, err = ledger.NewRecorder(ledger.RecorderConfig{Spool: s.spool, Log: s.log})
 	return err
@@ -166,7 +166,7 @@ func (s *server) openGateway() {
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newSpoolCollector(s.spool))
 	cfg := proxy.Config{
 		Recorder: s.recorder, Pepper: pepperOf(s.secret), Log: s.log, Registerer: s.registry,
-		Replica: s.cfg.Replica, Spool: domain.SpoolID(s.spool.ID()), Epoch: s.spool.Epoch(), ConfigVersion: version,
+		Replica: s.cfg.Replica, Spool: domain.SpoolID(s.spool.ID()), Epoch: s.spool.Epoch(), ConfigVersion: s.cfg.fingerprint(),
 		MaxBodyBytes: s.cfg.MaxBodyBytes, MaxStale: s.cfg.MaxStale, CallerGone: s.cfg.CallerGone, CORSOrigins: s.cfg.CORSOrigins,
 		Full: s.recorder.Full,
 	}

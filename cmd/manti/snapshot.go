@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -104,7 +105,7 @@ func (s *snapshots) snapshot(at time.Time) *proxy.Snapshot {
 	if s.book == nil {
 		return nil
 	}
-	return &proxy.Snapshot{Keys: s.keys, Routes: route.New("builtin", s.book, s.hosts), At: at}
+	return &proxy.Snapshot{Keys: s.keys, Routes: route.New(s.routeVersion(), s.book, s.hosts), At: at}
 }
 
 // save writes the file, or renews its time if nothing changed.
@@ -157,4 +158,15 @@ func (s *snapshots) restore() (time.Time, error) {
 		return time.Time{}, fmt.Errorf("the saved snapshot %s: %w", s.path, err)
 	}
 	return info.ModTime(), nil
+}
+
+// routeVersion names what decides where calls go: the book's models, and the
+// hosts with their credentials.
+func (s *snapshots) routeVersion() string {
+	h := sha256.New()
+	fmt.Fprintln(h, s.book.Version)
+	for _, host := range s.hosts {
+		fmt.Fprintln(h, host.Provider, host.Dialect, host.Name(), host.Credential)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }

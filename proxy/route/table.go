@@ -38,10 +38,11 @@ type Table struct {
 	// Book is the price book that calls are priced by.
 	Book *domain.PriceBook
 
-	entries []*Entry
-	byName  map[string]*Entry
-	known   map[string]*domain.ModelCard // in the book, set up or not
-	hint    string                       // a model that works, for errors
+	entries   []*Entry
+	byName    map[string]*Entry
+	known     map[string]*domain.ModelCard // in the book, set up or not
+	hint      string                       // a simulated model that can be called, for errors
+	simulated string                       // one that could be
 }
 
 // SimProvider is the name of the simulated provider. All its models' names
@@ -57,6 +58,9 @@ func New(version string, book *domain.PriceBook, hosts []*host.Host) *Table {
 	}
 	for i := range book.Models {
 		card := &book.Models[i]
+		if card.Provider == SimProvider && t.simulated == "" {
+			t.simulated = card.Name
+		}
 		for _, name := range names(card) {
 			if t.known[name] == nil {
 				t.known[name] = card
@@ -162,6 +166,8 @@ func (t *Table) unknown(model string) error {
 	}
 	if t.hint != "" {
 		msg += fmt.Sprintf(" The simulator's %s works without a key.", t.hint)
+	} else if t.simulated != "" {
+		msg += fmt.Sprintf(" With MANTI_SIM=1 the simulator's %s works without a key.", t.simulated)
 	}
 	return &domain.Error{Code: domain.CodeNotFound, Field: "model", Message: msg + " GET /v1/models lists what can be called."}
 }
