@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -52,6 +53,9 @@ func (s *Spool) commitLoop() {
 	for {
 		select {
 		case <-s.kick:
+			// Whoever kicks would be overtaken at once. Goroutines that are ready to run
+			// go first: they may have records for the same sync.
+			runtime.Gosched()
 			s.commit()
 		case <-s.done:
 			return
