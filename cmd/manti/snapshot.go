@@ -88,9 +88,11 @@ func (s *snapshots) add(keys []projections.Key) error {
 			continue
 		}
 		var h auth.Hash
-		if n, err := hex.Decode(h[:], []byte(k.Hash)); err != nil || n != len(h) {
+		sum, err := hex.DecodeString(k.Hash)
+		if err != nil || len(sum) != len(h) {
 			return fmt.Errorf("key %s has no hash of %d bytes", k.ID, len(h))
 		}
+		copy(h[:], sum)
 		changes = append(changes, auth.Change{Key: k.ID, Hash: h, Principal: &auth.Principal{
 			Org: k.Org, Project: k.Project, Key: k.ID, User: k.User, Service: k.Service, Expires: k.Expires,
 		}})
@@ -147,8 +149,11 @@ func (s *snapshots) restore() (time.Time, error) {
 		return time.Time{}, fmt.Errorf("read the saved snapshot: %w", err)
 	}
 	var file savedSnapshot
-	if err := json.Unmarshal(text, &file); err != nil || file.V != 1 {
-		return time.Time{}, fmt.Errorf("the saved snapshot %s is damaged or of another version; it is made anew once the database answers: %w", s.path, errors.Join(err))
+	if err := json.Unmarshal(text, &file); err != nil {
+		return time.Time{}, fmt.Errorf("the saved snapshot %s is damaged; it is made anew once the database answers: %w", s.path, err)
+	}
+	if file.V != 1 {
+		return time.Time{}, fmt.Errorf("the saved snapshot %s is of version %d, which this program doesn't know; it is made anew once the database answers", s.path, file.V)
 	}
 	if file.Book != nil {
 		file.Book.Version = file.Version
