@@ -94,7 +94,7 @@ func settings() []setting {
 		{"MANTI_AUTH_MAX_STALE", "DURATION", "how long keys are trusted without word from the database; 15m", setDuration(func(c *Config) *time.Duration { return &c.MaxStale })},
 		{"MANTI_REPLICA", "NAME", "this process's name in events; the host's name", text(func(c *Config) *string { return &c.Replica })},
 		{"MANTI_SPOOL", "DIRECTORY", "the write-ahead spool; spool in the data directory. One for each process, on a disk that survives it", text(func(c *Config) *string { return &c.Spool })},
-		{"MANTI_SPOOL_MAX_BYTES", "BYTES", "the most that the spool may take on disk; 8589934592 (8 GiB)", setBytes(func(c *Config) *int64 { return &c.SpoolMaxBytes })},
+		{"MANTI_SPOOL_MAX_BYTES", "BYTES", "the most that the spool may take on disk; 134217728 at least, 8589934592 (8 GiB)", setSpoolBytes},
 		{"MANTI_SPOOL_KEEP", "DURATION", "how long shipped segments stay, to refill a restored ledger; 72h", setDuration(func(c *Config) *time.Duration { return &c.SpoolKeep })},
 		{"MANTI_POLL_ONLY", "0|1", "don't use LISTEN: for a Postgres behind PgBouncer", setPollOnly},
 		{"MANTI_LOG_FORMAT", "text|json", "text on a terminal, else json", oneOf(func(c *Config) *string { return &c.LogFormat }, "text", "json")},
@@ -105,7 +105,7 @@ func settings() []setting {
 }
 
 // otherVariables begin with MANTI_ and belong to other programs of the house.
-var otherVariables = []string{"MANTI_URL", "MANTI_TOKEN", "MANTI_KEY", "MANTI_TEST_", "MANTI_RECORDINGS", "MANTI_VERSION", "MANTI_PORT", "MANTI_PG_REPOSITORY"}
+var otherVariables = []string{"MANTI_URL", "MANTI_TOKEN", "MANTI_KEY", "MANTI_TEST_", "MANTI_RECORDINGS", "MANTI_VERSION", "MANTI_PORT"}
 
 // loadConfig reads the environment, and .env below it. A MANTI_ variable that
 // nobody knows is an error: it is likely misspelt.
@@ -240,6 +240,19 @@ func setBytes(field func(*Config) *int64) func(*Config, string) error {
 		*field(c) = n
 		return nil
 	}
+}
+
+// minSpoolBytes is two segment files: one that is written to and one to go on in.
+const minSpoolBytes = 128 << 20
+
+func setSpoolBytes(c *Config, v string) error {
+	if err := setBytes(func(c *Config) *int64 { return &c.SpoolMaxBytes })(c, v); err != nil {
+		return err
+	}
+	if c.SpoolMaxBytes < minSpoolBytes {
+		return fmt.Errorf("%s is less than %d (128 MiB)", v, minSpoolBytes)
+	}
+	return nil
 }
 
 func setDuration(field func(*Config) *time.Duration) func(*Config, string) error {
