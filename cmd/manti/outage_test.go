@@ -2,6 +2,8 @@ package main_test
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -162,4 +164,49 @@ func openPool(t testing.TB, url db.URL) *pgxpool.Pool {
 	}
 	t.Cleanup(pool.Close)
 	return pool
+}
+
+// A snapshot is trusted only for so long; one that is damaged isn't trusted at
+// all. With the database back, both are as if nothing had been.
+func TestSavedSnapshot(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		spoil  func(t *testing.T, path string)
+		status int // of /readyz without the database
+		want   string
+	}{
+		{"old", func(t *testing.T, path string) {
+			old := time.Now().Add(-16 * time.Minute)
+			if err := os.Chtimes(path, old, old); err != nil {
+				t.Fatal(err)
+			}
+		}, http.StatusOK, "has not heard from its database for 16m"},
+		{"damaged", func(t *testing.T, path string) {
+			if err := os.Truncate(path, 100); err != nil {
+				t.Fatal(err)
+			}
+		}, http.StatusServiceUnavailable, "manti is starting"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			server, provider := dbtest.NewServer(t, dbtest.ServerOptions{}), startProvider(t)
+			data, env := folder(t), provider.env().onDatabase(server.URL())
+			serve(t, data, env).ready().stop()
+			server.Stop(t, dbtest.StopFast)
+			test.spoil(t, filepath.Join(data, "snapshot.json"))
+			p := serve(t, data, env)
+			if got := p.status("/readyz"); got != test.status {
+				t.Errorf("/readyz is %d, want %d", got, test.status)
+			}
+			a := ask{"/v1/messages", quickModel, false}
+			if s := call(t.Context(), "http://"+p.addr, testKey, a, "may I?"); s.status != http.StatusServiceUnavailable || !strings.Contains(s.body, test.want) {
+				t.Errorf("call: %d %s, want 503 with %q", s.status, s.body, test.want)
+			}
+			server.Start(t)
+			p.poll("calls to be admitted", func() bool { return call(t.Context(), "http://"+p.addr, testKey, a, "may I now?").whole })
+			p.stop()
+			checkBooks(t, provider.Calls(), readLedger(t, openPool(t, server.URL())))
+		})
+	}
 }
