@@ -50,7 +50,8 @@ const longPrompt = "prompt is too long"
 
 // RenderError writes an error body. The status follows from the class: a
 // provider's 529 is a 503, and a provider's 402 or 401, which is the operator's
-// trouble, a 502.
+// trouble, a 502: what the provider says of the gateway's credential isn't the
+// caller's to read, who would take it for its own.
 func (Dialect) RenderError(e *llm.Error) (status int, body []byte) {
 	form, body := renderError(e)
 	return form.status, body
@@ -79,11 +80,15 @@ func renderError(e *llm.Error) (errorForm, []byte) {
 	if e.Code == domain.CodeRateLimited && e.Type == "tokens" {
 		form.kind = e.Type
 	}
+	message := e.Message
+	if e.Code == domain.CodeUpstreamRejected {
+		message = "The provider refused the gateway's own credential or account."
+	}
 	var w writer
 	w.open('{')
 	w.key("error")
 	w.open('{')
-	w.text("message", e.Message)
+	w.text("message", message)
 	w.text("type", form.kind)
 	w.optional("param", e.Param)
 	w.optional("code", form.code)

@@ -109,7 +109,7 @@ func TestRenderError(t *testing.T) {
 		},
 		{
 			"our key refused", llm.Error{Status: 401, Code: domain.CodeUpstreamRejected, NativeCode: "invalid_api_key", Message: "m"}, 502,
-			`{"error":{"message":"m","type":"server_error","param":null,"code":"upstream_credentials"}}`,
+			`{"error":{"message":"The provider refused the gateway's own credential or account.","type":"server_error","param":null,"code":"upstream_credentials"}}`,
 		},
 		{
 			"the caller's key refused", llm.Error{Code: domain.CodeUnauthenticated, Message: "m"}, 401,
