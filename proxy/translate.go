@@ -22,18 +22,25 @@ func (c *call) translateRequest() ([][]byte, error) {
 		Name: card.Name, OutputLimit: card.OutputLimit, Reasoning: card.Reasoning, Effort: card.Effort,
 		Sampling: !card.NoSampling, StructuredOutput: card.StructuredOutput,
 	})
-	if err != nil {
+	if err := c.judge(req, losses); err != nil {
 		return nil, err
 	}
-	if err := c.judge(losses); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, c.named(req, err)
 	}
 	c.request = req
 	return [][]byte{body}, nil
 }
 
-// judge refuses a translation's losses, or notes them.
-func (c *call) judge(losses []llm.Loss) error {
+// named is an error of a translation with the caller's name for the field.
+func (c *call) named(req *llm.Request, err error) error {
+	e := *domain.ErrorOf(err)
+	e.Field = c.caller.FieldName(req, e.Field)
+	return &e
+}
+
+// judge refuses a translation's losses, or notes them, by the caller's names.
+func (c *call) judge(req *llm.Request, losses []llm.Loss) error {
 	policy := c.r.Header.Get("Manti-Lossy")
 	switch policy {
 	case "", "allow", "refuse":
@@ -42,14 +49,15 @@ func (c *call) judge(losses []llm.Loss) error {
 	}
 	var names []string
 	for _, l := range losses {
+		field := c.caller.FieldName(req, l.Field)
 		if policy == "refuse" || (l.Meaning && policy != "allow") {
-			msg := fmt.Sprintf("`%s` can't be translated for %s: %s", l.Field, c.target.Model.Name, l.Why)
+			msg := fmt.Sprintf("`%s` can't be translated for %s: %s", field, c.target.Model.Name, l.Why)
 			if policy != "refuse" {
 				msg += " Leave it out, or send the header `manti-lossy: allow` to have it dropped."
 			}
-			return domain.Invalid(l.Field, msg)
+			return domain.Invalid(field, msg)
 		}
-		names = append(names, l.Field)
+		names = append(names, field)
 	}
 	c.dropped = strings.Join(names, ", ")
 	return nil
@@ -65,7 +73,7 @@ func (c *call) translateAnswer(body []byte) ([]byte, error) {
 	if answer.Created == 0 {
 		answer.Created = c.begun.Unix()
 	}
-	out, err := c.caller.RenderAnswer(answer)
+	out, err := c.caller.RenderAnswer(answer, c.request)
 	if err != nil {
 		return nil, fmt.Errorf("render answer: %w", err)
 	}

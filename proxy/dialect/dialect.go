@@ -6,7 +6,6 @@ package dialect
 import (
 	"net/http"
 
-	"manti/domain"
 	"manti/proxy/llm"
 )
 
@@ -87,12 +86,18 @@ type Dialect interface {
 	ParseRequest(body []byte) (*llm.Request, error)
 	// RenderRequest writes a chat request for an upstream that speaks this
 	// dialect and names what it cannot express. Streams always ask for usage.
+	// An error comes with the losses too: where what was lost is why nothing
+	// can be written, they say more.
 	RenderRequest(req *llm.Request, model Model) ([]byte, []llm.Loss, error)
 
 	// ParseAnswer reads a whole 2xx answer to a chat request.
 	ParseAnswer(body []byte) (*llm.Answer, error)
-	// RenderAnswer writes one for a caller.
-	RenderAnswer(answer *llm.Answer) ([]byte, error)
+	// RenderAnswer writes one for the caller of req.
+	RenderAnswer(answer *llm.Answer, req *llm.Request) ([]byte, error)
+
+	// FieldName is what the caller of req calls the field of a loss or of an
+	// error of RenderRequest.
+	FieldName(req *llm.Request, field string) string
 
 	// ParseError reads an error answer (status ≥ 400, or an error in a body);
 	// anything can come: HTML, nothing, other providers' shapes.
@@ -107,7 +112,7 @@ type Dialect interface {
 	// StripUsage appends a relayed frame (its raw bytes) to out, without the
 	// usage in it that the caller didn't ask for.
 	StripUsage(frame, out []byte) []byte
-	// Parser reads a chat stream, Printer writes one for a caller.
+	// Parser reads a chat stream, Printer writes one for the caller of req.
 	Parser() Parser
 	Printer(req *llm.Request) Printer
 }
@@ -173,14 +178,4 @@ type Printer interface {
 	// Chunk appends the bytes of the frames that c becomes to out. End's bytes
 	// are the end mark (for a dialect without one: what was held back).
 	Chunk(c *llm.Chunk, out []byte) []byte
-}
-
-// Rejected is the error for what a request holds that the target can't do.
-func Rejected(losses []llm.Loss) *domain.Error {
-	for _, l := range losses {
-		if l.Meaning {
-			return domain.Invalid(l.Field, l.Why)
-		}
-	}
-	return nil
 }

@@ -134,12 +134,15 @@ type Error struct {
 
 // Loss is something in a Request that a dialect cannot express.
 type Loss struct {
-	// Field is its path in the caller's terms as far as the hub knows it:
-	// "logit_bias", "messages[2].content[0].input_audio".
+	// Field names it as OpenAI's API does, but where a message, part or tool
+	// stood is in the caller's terms (its Path): "stop",
+	// "messages.2.content.0.image_url". The caller's dialect knows what the
+	// caller calls it.
 	Field string
 	// Meaning: leaving it out changes what the answer means; otherwise it is a
 	// hint.
 	Meaning bool
-	// Why says it for the caller, as in "Anthropic's API has no …".
+	// Why says it for the caller in whole sentences, as in "Anthropic's API
+	// takes no audio."
 	Why string
 }

@@ -35,6 +35,10 @@ type Request struct {
 
 	Tools      []ToolDef
 	ToolChoice *ToolChoice
+	// LegacyFunctions: the caller speaks of its tools as OpenAI's functions,
+	// the forerunner of tools, and reads the answer in that form. It allows one
+	// call a turn, so Parallel is false.
+	LegacyFunctions bool
 	// Parallel allows several tool calls in one turn; nil is the default (yes).
 	Parallel *bool
 
@@ -73,6 +77,9 @@ type Message struct {
 	Role  Role
 	Name  string // OpenAI's participant name, "" mostly
 	Parts []Part
+	// Path is where it stood in the caller's request, in the caller's terms; ""
+	// if it came from none.
+	Path string
 }
 
 // PartKind says which fields of a Part hold.
@@ -113,6 +120,9 @@ type Part struct {
 	// "" for none.
 	CacheTTL string
 
+	// Path as in Message.
+	Path string
+
 	// Raw is the whole block of an Opaque part.
 	Raw json.RawMessage
 	// Extra are the block's fields that the hub has no place for
@@ -141,6 +151,8 @@ type ToolDef struct {
 	Strict *bool
 	// CacheTTL as in Part.
 	CacheTTL string
+	// Path as in Message.
+	Path string
 	// Raw is set for a provider-side or otherwise non-function tool (web
 	// search, computer use, OpenAI custom …): the whole definition, with
 	// Type its type. Only its own dialect can express it.

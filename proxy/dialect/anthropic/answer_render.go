@@ -10,8 +10,9 @@ import (
 
 // RenderAnswer writes a whole answer for a caller. What Anthropic's API has no
 // place for is left out: log probabilities, and blocks that only another
-// dialect knows. A refusal becomes text with stop_reason refusal.
-func (Dialect) RenderAnswer(answer *llm.Answer) ([]byte, error) {
+// dialect knows. A refusal becomes text with stop_reason refusal. Nothing of the
+// request changes how.
+func (Dialect) RenderAnswer(answer *llm.Answer, _ *llm.Request) ([]byte, error) {
 	var w writer
 	refused := false
 	w.open('{')

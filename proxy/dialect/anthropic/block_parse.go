@@ -17,7 +17,7 @@ func (r *reader) content(path string, raw json.RawMessage) []llm.Part {
 		if err := json.Unmarshal(raw, &s); err != nil {
 			r.fail(path, "a string or an array of blocks")
 		}
-		return []llm.Part{{Kind: llm.Text, Text: s}}
+		return []llm.Part{{Kind: llm.Text, Text: s, Path: path}}
 	}
 	if raw[0] != '[' {
 		r.fail(path, "a string or an array of blocks")
@@ -34,7 +34,7 @@ func (r *reader) content(path string, raw json.RawMessage) []llm.Part {
 // Anthropic has, is kept whole.
 func (r *reader) block(path string, raw json.RawMessage) llm.Part {
 	o := r.object(path, raw)
-	part := llm.Part{}
+	part := llm.Part{Path: path}
 	switch o.need("type") {
 	case "text":
 		part.Kind, part.Text = llm.Text, o.need("text")
@@ -59,10 +59,10 @@ func (r *reader) block(path string, raw json.RawMessage) llm.Part {
 	case "redacted_thinking":
 		part.Kind, part.Data = llm.RedactedThinking, o.str("data")
 	default:
-		return llm.Part{Kind: llm.Opaque, Raw: raw}
+		return llm.Part{Kind: llm.Opaque, Raw: raw, Path: path}
 	}
 	if part.Media == nil && (part.Kind == llm.Image || part.Kind == llm.File) {
-		return llm.Part{Kind: llm.Opaque, Raw: raw}
+		return llm.Part{Kind: llm.Opaque, Raw: raw, Path: path}
 	}
 	part.CacheTTL = o.cacheTTL()
 	part.Extra = o.rest()

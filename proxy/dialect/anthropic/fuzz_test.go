@@ -85,7 +85,7 @@ func FuzzAnswer(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if out, err := d.RenderAnswer(answer); err != nil || !json.Valid(out) {
+		if out, err := d.RenderAnswer(answer, nil); err != nil || !json.Valid(out) {
 			t.Fatalf("rendered %s, %v", out, err)
 		}
 	})

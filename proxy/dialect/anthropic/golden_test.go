@@ -66,7 +66,7 @@ func TestAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.golden(t, "hub", dump(answer))
-		out, err := d.RenderAnswer(answer)
+		out, err := d.RenderAnswer(answer, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -161,7 +161,7 @@ var chunkKinds = map[llm.ChunkKind]string{
 }
 
 // dump writes v as indented JSON without what is zero, and with names for
-// numbers.
+// numbers, and without paths.
 func dump(v any) string {
 	out, err := json.MarshalIndent(tree(reflect.ValueOf(v)), "", "  ")
 	if err != nil {
@@ -199,7 +199,7 @@ func tree(v reflect.Value) any {
 		fields := ordered{}
 		for i := range v.NumField() {
 			f := v.Field(i)
-			if f.IsZero() || f.Kind() == reflect.Map && f.Len() == 0 {
+			if f.IsZero() || f.Kind() == reflect.Map && f.Len() == 0 || v.Type().Field(i).Name == "Path" {
 				continue
 			}
 			name := v.Type().Field(i).Name

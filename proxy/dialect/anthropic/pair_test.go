@@ -132,7 +132,7 @@ func anthropicSaid(t *testing.T, r recording) (said, [3]int64) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		body, err := anthropic.Dialect{}.RenderAnswer(answer)
+		body, err := anthropic.Dialect{}.RenderAnswer(answer, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -171,7 +171,7 @@ func TestRenderAnswer(t *testing.T) {
 			{Kind: llm.Opaque, Raw: json.RawMessage(`{"type":"custom"}`)},
 		},
 	}
-	got, err := anthropic.Dialect{}.RenderAnswer(answer)
+	got, err := anthropic.Dialect{}.RenderAnswer(answer, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

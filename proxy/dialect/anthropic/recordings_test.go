@@ -213,7 +213,7 @@ func replayAnswer(t *testing.T, r recording) {
 	meter.Body([]byte(r.Response.Body))
 	checkUsage(t, r, meter.Reading())
 	checkUsage(t, r, answer.Usage)
-	printed, err := d.RenderAnswer(answer)
+	printed, err := d.RenderAnswer(answer, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -229,11 +229,11 @@ func TestRenderMessages(t *testing.T) {
 		},
 		{
 			"a spreadsheet", media(llm.File, llm.Media{MIME: "application/vnd.ms-excel", Base64: "AA=="}),
-			`[{"role":"user","content":[` + q + `]}]`, []string{"meaning messages[0].content[0]"},
+			`[{"role":"user","content":[` + q + `]}]`, []string{"meaning messages[0].content[0].file"},
 		},
 		{
 			"another provider's file", media(llm.File, llm.Media{FileID: "file-abc"}),
-			`[{"role":"user","content":[` + q + `]}]`, []string{"meaning messages[0].content[0].file_id"},
+			`[{"role":"user","content":[` + q + `]}]`, []string{"meaning messages[0].content[0].file.file_id"},
 		},
 		{
 			"audio", media(llm.Audio, llm.Media{MIME: "audio/wav", Base64: "AA=="}),

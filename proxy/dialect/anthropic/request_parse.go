@@ -41,7 +41,7 @@ func (Dialect) ParseRequest(body []byte) (*llm.Request, error) {
 		req.Stop = append(req.Stop, s)
 	}
 	if system := r.content("system", o.take("system")); len(system) > 0 {
-		req.Messages = append(req.Messages, llm.Message{Role: llm.System, Parts: system})
+		req.Messages = append(req.Messages, llm.Message{Role: llm.System, Parts: system, Path: "system"})
 	}
 	if o.m["messages"] == nil && r.err == nil {
 		r.err = missing("messages", nil, "")
@@ -81,7 +81,7 @@ func (r *reader) message(path string, raw json.RawMessage, extra map[string]json
 	o.restInto(extra)
 	switch role {
 	case llm.Assistant, llm.System:
-		return []llm.Message{{Role: role, Parts: parts}}
+		return []llm.Message{{Role: role, Parts: parts, Path: path}}
 	case llm.User:
 	default:
 		r.fail(o.name("role"), "'user', 'assistant' or 'system'")
@@ -97,10 +97,10 @@ func (r *reader) message(path string, raw json.RawMessage, extra map[string]json
 	}
 	var messages []llm.Message
 	if len(results) > 0 {
-		messages = append(messages, llm.Message{Role: llm.Tool, Parts: results})
+		messages = append(messages, llm.Message{Role: llm.Tool, Parts: results, Path: path})
 	}
 	if len(rest) > 0 || len(results) == 0 {
-		messages = append(messages, llm.Message{Role: llm.User, Parts: rest})
+		messages = append(messages, llm.Message{Role: llm.User, Parts: rest, Path: path})
 	}
 	return messages
 }
@@ -110,7 +110,7 @@ func (r *reader) message(path string, raw json.RawMessage, extra map[string]json
 func (r *reader) tool(path string, raw json.RawMessage, extra map[string]json.RawMessage) llm.ToolDef {
 	o := r.object(path, raw)
 	if kind := o.str("type"); kind != "" && kind != "custom" {
-		return llm.ToolDef{Type: kind, Name: o.str("name"), Raw: raw}
+		return llm.ToolDef{Type: kind, Name: o.str("name"), Raw: raw, Path: path}
 	}
 	tool := llm.ToolDef{
 		Name:        o.need("name"),
@@ -118,6 +118,7 @@ func (r *reader) tool(path string, raw json.RawMessage, extra map[string]json.Ra
 		Schema:      o.take("input_schema"),
 		Strict:      o.boolean("strict"),
 		CacheTTL:    o.cacheTTL(),
+		Path:        path,
 	}
 	o.restInto(extra)
 	return tool

@@ -9,7 +9,6 @@ import (
 	"manti/domain"
 	"manti/proxy/dialect"
 	"manti/proxy/llm"
-	"manti/proxy/llm/scan"
 )
 
 // defaultMaxTokens bounds the output where neither the caller nor the model's
@@ -27,7 +26,7 @@ type renderer struct {
 
 // RenderRequest writes a request for Anthropic. An error is a *domain.Error
 // that names what can't be written at all, such as arguments of a tool that are
-// no JSON object.
+// no JSON object; the losses come with it.
 //
 // max_tokens, which Anthropic must have, is the caller's, else the model's
 // limit, else 4096. System messages all go to the system prompt, in their
@@ -184,24 +183,19 @@ func (r *renderer) unsupported() {
 		why     string
 	}{
 		{req.N != nil && *req.N > 1, true, "n", "Anthropic's API gives one answer a call."},
-		{!emptyJSON(req.LogitBias), true, "logit_bias", "Anthropic's API can't bias tokens."},
+		{!dialect.SaysNothing("logit_bias", req.LogitBias), true, "logit_bias", "Anthropic's API can't bias tokens."},
 		{req.LogProbs != nil && *req.LogProbs, true, "logprobs", "Anthropic's API gives no log probabilities."},
 		{req.PresencePenalty != "" && !isZero(req.PresencePenalty), false, "presence_penalty", "Anthropic's API has no penalties."},
 		{req.FrequencyPenalty != "" && !isZero(req.FrequencyPenalty), false, "frequency_penalty", "Anthropic's API has no penalties."},
-		{!emptyJSON(req.Seed), false, "seed", "Anthropic's API takes no seed."},
+		{!dialect.SaysNothing("seed", req.Seed), false, "seed", "Anthropic's API takes no seed."},
 		{req.Store != nil && *req.Store, false, "store", "Anthropic stores no answers."},
-		{!emptyJSON(req.Metadata), false, "metadata", "Anthropic's API keeps no metadata but a user id."},
+		{!dialect.SaysNothing("metadata", req.Metadata), false, "metadata", "Anthropic's API keeps no metadata but a user id."},
 		{req.CacheKey != "", false, "prompt_cache_key", "Anthropic caches by breakpoints in the prompt."},
 	} {
 		if l.said {
 			r.losses = append(r.losses, llm.Loss{Field: l.field, Meaning: l.meaning, Why: l.why})
 		}
 	}
-}
-
-// emptyJSON reports whether raw says nothing: absent, null, {} or [].
-func emptyJSON(raw json.RawMessage) bool {
-	return scan.IsNull(raw) || string(raw) == "{}" || string(raw) == "[]"
 }
 
 // own are the fields of Anthropic's API that the hub has no place for: they
@@ -223,7 +217,7 @@ func (r *renderer) extra() {
 	slices.Sort(names)
 	for _, name := range names {
 		switch raw := r.req.Extra[name]; {
-		case emptyJSON(raw):
+		case dialect.SaysNothing(name, raw):
 		case slices.Contains(own[:], name):
 			r.w.rawField(name, raw)
 		case slices.Contains(ignored[:], name):

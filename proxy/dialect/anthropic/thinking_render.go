@@ -1,7 +1,9 @@
 package anthropic
 
 import (
+	"manti/proxy/dialect"
 	"manti/proxy/llm"
+	"manti/proxy/llm/scan"
 )
 
 // minBudget is the smallest thinking budget that Anthropic takes, in tokens.
@@ -70,7 +72,7 @@ func (r *renderer) budgeted(asked *llm.Reasoning) bool {
 	budget = min(max(budget, minBudget), limit-1)
 	switch {
 	case budget < minBudget:
-		r.hint("reasoning_effort", "max_tokens leaves no room for thinking: it must be above 1024.")
+		r.hint("reasoning_effort", "The bound on output leaves no room for thinking: it must be above 1024.")
 	case r.forced():
 		r.hint("reasoning_effort", "Anthropic's models don't think before a call that tool_choice forces.")
 	case r.thoughtless():
@@ -169,7 +171,7 @@ func (r *renderer) format() (schema []byte) {
 		r.meaning("response_format", "Anthropic's API has no JSON mode without a schema: use json_schema.")
 	case !r.model.StructuredOutput:
 		r.meaning("response_format", "The model can't be held to a JSON schema.")
-	case emptyJSON(f.Schema):
+	case scan.IsNull(f.Schema) || dialect.IsEmpty(f.Schema):
 		r.meaning("response_format.json_schema.schema", "Anthropic's API must have the schema.")
 	default:
 		return f.Schema

@@ -2,6 +2,7 @@ package anthropic
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -19,14 +20,16 @@ func (r *renderer) tools() {
 	r.w.key("tools")
 	r.w.open('[')
 	for i := range r.req.Tools {
-		r.tool(&r.req.Tools[i], toolPath(i))
+		r.tool(&r.req.Tools[i], r.toolPath(i))
 	}
 	r.w.close(']')
 	r.lostTools()
 	r.toolChoice()
 }
 
-func toolPath(i int) string { return "tools[" + strconv.Itoa(i) + "]" }
+func (r *renderer) toolPath(i int) string {
+	return cmp.Or(r.req.Tools[i].Path, "tools["+strconv.Itoa(i)+"]")
+}
 
 // hasTools reports whether there is a tool that Anthropic can be told of.
 func (r *renderer) hasTools() bool {
@@ -37,7 +40,7 @@ func (r *renderer) hasTools() bool {
 func (r *renderer) lostTools() {
 	for i := range r.req.Tools {
 		if t := &r.req.Tools[i]; t.Raw != nil {
-			r.meaning(toolPath(i), "Anthropic has no tool of type "+t.Type+".")
+			r.meaning(r.toolPath(i), "Anthropic has no tool of type "+t.Type+".")
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,7 +26,7 @@ type placed struct {
 func (r *renderer) turns() (system []placed, turns []turn) {
 	for i := range r.req.Messages {
 		m := &r.req.Messages[i]
-		path := "messages[" + strconv.Itoa(i) + "]"
+		path := cmp.Or(m.Path, "messages["+strconv.Itoa(i)+"]")
 		if m.Name != "" {
 			r.hint(path+".name", "Anthropic's messages have no names.")
 		}
@@ -77,6 +78,7 @@ func (r *renderer) writable(m *llm.Message, path string) []placed {
 		if m.Role == llm.Tool {
 			where = path + ".content"
 		}
+		where = cmp.Or(p.Path, where)
 		if r.canWrite(p, where) {
 			out = append(out, placed{p, where})
 		}
@@ -103,7 +105,10 @@ func (r *renderer) canWrite(p *llm.Part, where string) bool {
 		}
 		return true
 	case llm.Audio:
-		r.meaning(where+".input_audio", "Anthropic's API takes no audio.")
+		if p.Media != nil && p.Media.Base64 != "" {
+			where += ".input_audio"
+		}
+		r.meaning(where, "Anthropic's API takes no audio.")
 	default:
 		r.meaning(where, "Anthropic's API has no such part.")
 	}
@@ -113,19 +118,23 @@ func (r *renderer) canWrite(p *llm.Part, where string) bool {
 // canWriteMedia reports whether an image or document can be said.
 func (r *renderer) canWriteMedia(p *llm.Part, where string) bool {
 	m := p.Media
+	member := ".image_url"
+	if p.Kind == llm.File {
+		member = ".file"
+	}
 	switch {
 	case m == nil:
 		r.meaning(where, "It has no content.")
 		return false
 	case m.FileID != "" && !strings.HasPrefix(m.FileID, "file_"):
-		r.meaning(where+".file_id", "The file isn't stored at Anthropic.")
+		r.meaning(where+member+".file_id", "The file isn't stored at Anthropic.")
 		return false
 	case p.Kind == llm.File && m.Base64 != "" && m.MIME != "application/pdf" && !strings.HasPrefix(m.MIME, "text/"):
-		r.meaning(where, "Anthropic's API takes documents as PDF or plain text.")
+		r.meaning(where+member, "Anthropic's API takes documents as PDF or plain text.")
 		return false
 	}
 	if m.Detail != "" && m.Detail != "auto" {
-		r.hint(where+".image_url.detail", "Anthropic's API has no image detail.")
+		r.hint(where+member+".detail", "Anthropic's API has no image detail.")
 	}
 	return true
 }

@@ -2,6 +2,7 @@ package openai
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"manti/proxy/llm"
@@ -11,7 +12,11 @@ import (
 // as it is: whoever has a clock sets it. Usage is left out if none was
 // reported. Parts that only their own dialect knows are left out: they are
 // steps of the provider's, not the answer.
-func (Dialect) RenderAnswer(answer *llm.Answer) ([]byte, error) {
+//
+// A caller that speaks of functions gets its call as function_call. There is
+// room for one: of a provider that makes several although it was told not to,
+// the first stands, and the model makes the others when it has the result.
+func (Dialect) RenderAnswer(answer *llm.Answer, req *llm.Request) ([]byte, error) {
 	var w writer
 	w.open('{')
 	w.text("id", answer.ID)
@@ -22,10 +27,10 @@ func (Dialect) RenderAnswer(answer *llm.Answer) ([]byte, error) {
 	w.open('[')
 	w.open('{')
 	w.number("index", 0)
-	tools, refused := writeMessage(&w, answer.Parts)
+	tools, refused := writeMessage(&w, answer.Parts, req.LegacyFunctions)
 	w.key("logprobs")
 	w.out = append(w.out, orNull(answer.LogProbs)...)
-	writeFinish(&w, answer.Stop, tools, refused)
+	writeFinish(&w, answer.Stop, said{tools: tools, refused: refused, legacy: req.LegacyFunctions})
 	w.close('}')
 	w.close(']')
 	if answer.Usage.Found {
@@ -36,7 +41,7 @@ func (Dialect) RenderAnswer(answer *llm.Answer) ([]byte, error) {
 }
 
 // writeMessage reports whether the message calls tools, and whether it refuses.
-func writeMessage(w *writer, parts []llm.Part) (tools, refused bool) {
+func writeMessage(w *writer, parts []llm.Part, legacy bool) (tools, refused bool) {
 	var text, refusal, thinking strings.Builder
 	var annotations json.RawMessage
 	for _, p := range parts {
@@ -58,7 +63,11 @@ func writeMessage(w *writer, parts []llm.Part) (tools, refused bool) {
 	w.json("annotations", annotations)
 	w.said("reasoning_content", thinking.String())
 	writeBlocks(w, parts)
-	tools = writeCalls(w, parts)
+	if legacy {
+		tools = writeFunctionCall(w, parts)
+	} else {
+		tools = writeCalls(w, parts)
+	}
 	w.close('}')
 	return tools, refusal.Len() > 0
 }
@@ -114,6 +123,20 @@ func writeCalls(w *writer, parts []llm.Part) (some bool) {
 		w.close(']')
 	}
 	return some
+}
+
+// writeFunctionCall writes the first call in the form of before.
+func writeFunctionCall(w *writer, parts []llm.Part) (some bool) {
+	i := slices.IndexFunc(parts, func(p llm.Part) bool { return p.Kind == llm.ToolUse })
+	if i < 0 {
+		return false
+	}
+	w.key("function_call")
+	w.open('{')
+	w.text("name", parts[i].ToolName)
+	w.text("arguments", firstOf(parts[i].Args, "{}"))
+	w.close('}')
+	return true
 }
 
 func orNull(raw []byte) []byte {

@@ -20,7 +20,7 @@ func (r *renderer) toolResult(p located) {
 	r.w.text("tool_call_id", p.part.ToolID)
 	var texts []string
 	for i := range p.part.Result {
-		inner := located{p.path, &p.part.Result[i]}
+		inner := locate(p.path+".content", p.part.Result, i)
 		if inner.part.CacheTTL != "" {
 			r.cacheHint()
 		}
@@ -31,7 +31,7 @@ func (r *renderer) toolResult(p located) {
 		case inner.part.Kind == llm.Opaque:
 			r.opaque(inner)
 		default:
-			r.hint(p.path, "OpenAI's tool messages hold text only; the rest follows in a message of the user's")
+			r.hint(p.path, "OpenAI's tool messages hold text only; the rest follows in a message of the user's.")
 			r.followUp = append(r.followUp, inner)
 		}
 	}
@@ -109,7 +109,7 @@ func (r *renderer) part(p located) {
 	case p.part.Kind == llm.File:
 		r.file(p, m)
 	default:
-		r.meaning(p.path, "OpenAI's API takes audio inline only")
+		r.meaning(p.path+".input_audio", "OpenAI's API takes audio inline only.")
 	}
 }
 
@@ -119,7 +119,7 @@ func (r *renderer) image(p located, m *llm.Media) {
 		url = "data:" + m.MIME + ";base64," + m.Base64
 	}
 	if url == "" {
-		r.meaning(p.path, "OpenAI's chat API takes images inline or by URL, not by another provider's file id")
+		r.meaning(p.path+".image_url", "OpenAI's chat API takes images inline or by URL, not by another provider's file id.")
 		return
 	}
 	r.w.open('{')
@@ -138,7 +138,7 @@ const ownFileID = "file-"
 func (r *renderer) file(p located, m *llm.Media) {
 	own := strings.HasPrefix(m.FileID, ownFileID)
 	if m.Base64 == "" && !own {
-		r.meaning(p.path, "OpenAI's chat API takes documents inline or by its own file id only")
+		r.meaning(p.path+".file", "OpenAI's chat API takes documents inline or by its own file id only.")
 		return
 	}
 	r.w.open('{')

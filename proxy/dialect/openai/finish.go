@@ -28,32 +28,42 @@ func stopOf(native string, tools, refused bool) llm.Stop {
 	return stop
 }
 
+// said is what an answer holds that its finish reason depends on.
+type said struct {
+	tools, refused bool
+	legacy         bool // tools are called in the form of before
+}
+
 // finishReason is OpenAI's word for why the model stopped. Clients take null
 // for "goes on", so there is always one. A refusal that the answer spells out
 // ends with "stop", as OpenAI's own does.
-func finishReason(stop llm.Stop, tools, refused bool) string {
+func finishReason(stop llm.Stop, s said) string {
+	calls := "tool_calls"
+	if s.legacy {
+		calls = "function_call"
+	}
 	switch stop.Reason {
 	case llm.StopLength:
 		return "length"
 	case llm.StopToolUse:
-		return "tool_calls"
+		return calls
 	case llm.StopFiltered:
 		return "content_filter"
 	case llm.StopRefusal:
-		if !refused {
+		if !s.refused {
 			return "content_filter"
 		}
 	case llm.StopUncertain:
-		if tools {
-			return "tool_calls"
+		if s.tools {
+			return calls
 		}
 	}
 	return "stop"
 }
 
 // writeFinish writes the finish reason and what it doesn't say.
-func writeFinish(w *writer, stop llm.Stop, tools, refused bool) {
-	reason := finishReason(stop, tools, refused)
+func writeFinish(w *writer, stop llm.Stop, s said) {
+	reason := finishReason(stop, s)
 	w.text("finish_reason", reason)
 	if stop.Native != reason {
 		w.said("native_finish_reason", stop.Native)

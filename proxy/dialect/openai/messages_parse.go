@@ -34,22 +34,22 @@ type messageParser struct {
 
 func (p *messageParser) message(o *object) llm.Message {
 	role := o.must("role")
-	m := llm.Message{Role: llm.Role(role), Name: o.text("name")}
+	m := llm.Message{Role: llm.Role(role), Name: o.text("name"), Path: o.path}
 	switch m.Role {
 	case llm.System, llm.Developer, llm.User:
 		m.Parts = p.content(o)
 	case llm.Assistant:
 		m.Parts = p.assistant(o)
 	case llm.Tool:
-		result := llm.Part{Kind: llm.ToolResult, ToolID: o.must("tool_call_id"), CacheTTL: cacheTTL(o)}
+		result := llm.Part{Kind: llm.ToolResult, ToolID: o.must("tool_call_id"), CacheTTL: cacheTTL(o), Path: o.path}
 		result.Result = p.content(o)
 		m.Parts, m.Name = []llm.Part{result}, ""
 	case "function":
-		result := llm.Part{Kind: llm.ToolResult, ToolID: p.calls[m.Name], Result: p.content(o)}
+		result := llm.Part{Kind: llm.ToolResult, ToolID: p.calls[m.Name], Result: p.content(o), Path: o.path}
 		if result.ToolID == "" {
 			o.fail("name", "no assistant message before it calls this function")
 		}
-		m = llm.Message{Role: llm.Tool, Parts: []llm.Part{result}}
+		m = llm.Message{Role: llm.Tool, Parts: []llm.Part{result}, Path: o.path}
 	default:
 		o.fail("role", "it must be system, developer, user, assistant or tool")
 	}
@@ -61,10 +61,10 @@ func (p *messageParser) assistant(o *object) []llm.Part {
 	parts := p.thinking(o)
 	parts = append(parts, p.content(o)...)
 	if refusal := o.text("refusal"); refusal != "" {
-		parts = append(parts, llm.Part{Kind: llm.Refusal, Text: refusal})
+		parts = append(parts, llm.Part{Kind: llm.Refusal, Text: refusal, Path: o.name("refusal")})
 	}
 	if raw := o.take("audio"); raw != nil { // an answer of before, by reference
-		parts = append(parts, llm.Part{Kind: llm.Audio, Media: &llm.Media{FileID: getString(raw, "id")}})
+		parts = append(parts, llm.Part{Kind: llm.Audio, Media: &llm.Media{FileID: getString(raw, "id")}, Path: o.name("audio")})
 	}
 	o.r.list(o.name("tool_calls"), o.take("tool_calls"), func(path string, raw []byte) {
 		parts = append(parts, p.call(o.r.object(path, raw), raw))
@@ -78,17 +78,17 @@ func (p *messageParser) assistant(o *object) []llm.Part {
 			p.calls = make(map[string]string)
 		}
 		p.calls[name] = id
-		parts = append(parts, llm.Part{Kind: llm.ToolUse, ToolID: id, ToolName: name, Args: f.text("arguments")})
+		parts = append(parts, llm.Part{Kind: llm.ToolUse, ToolID: id, ToolName: name, Args: f.text("arguments"), Path: f.path})
 	}
 	return parts
 }
 
 func (p *messageParser) call(o *object, raw []byte) llm.Part {
 	if kind := o.text("type"); kind != "" && kind != "function" {
-		return llm.Part{Kind: llm.Opaque, Raw: raw}
+		return llm.Part{Kind: llm.Opaque, Raw: raw, Path: o.path}
 	}
 	f := o.r.object(o.name("function"), o.take("function"))
-	return llm.Part{Kind: llm.ToolUse, ToolID: o.must("id"), ToolName: f.must("name"), Args: f.text("arguments")}
+	return llm.Part{Kind: llm.ToolUse, ToolID: o.must("id"), ToolName: f.must("name"), Args: f.text("arguments"), Path: o.path}
 }
 
 // thinking reads the extensions: blocks if there are any, else the plain text.
@@ -101,7 +101,7 @@ func (p *messageParser) thinking(o *object) []llm.Part {
 		}
 	})
 	if parts == nil && plain != "" {
-		parts = []llm.Part{{Kind: llm.Thinking, Text: plain}}
+		parts = []llm.Part{{Kind: llm.Thinking, Text: plain, Path: o.name("reasoning_content")}}
 	}
 	return parts
 }
@@ -109,9 +109,9 @@ func (p *messageParser) thinking(o *object) []llm.Part {
 func thinkingBlock(o *object) (llm.Part, bool) {
 	switch o.text("type") {
 	case "thinking":
-		return llm.Part{Kind: llm.Thinking, Text: o.text("thinking"), Signature: o.text("signature")}, true
+		return llm.Part{Kind: llm.Thinking, Text: o.text("thinking"), Signature: o.text("signature"), Path: o.path}, true
 	case "redacted_thinking":
-		return llm.Part{Kind: llm.RedactedThinking, Data: o.text("data")}, true
+		return llm.Part{Kind: llm.RedactedThinking, Data: o.text("data"), Path: o.path}, true
 	}
 	o.fail("type", "it must be thinking or redacted_thinking")
 	return llm.Part{}, false
@@ -124,7 +124,7 @@ func (p *messageParser) content(o *object) []llm.Part {
 		if text == "" {
 			return nil
 		}
-		return []llm.Part{{Kind: llm.Text, Text: text, CacheTTL: cacheTTL(o)}}
+		return []llm.Part{{Kind: llm.Text, Text: text, CacheTTL: cacheTTL(o), Path: o.name("content")}}
 	}
 	var parts []llm.Part
 	o.r.list(o.name("content"), raw, func(path string, raw []byte) {
@@ -134,7 +134,7 @@ func (p *messageParser) content(o *object) []llm.Part {
 }
 
 func (p *messageParser) part(o *object, raw []byte) llm.Part {
-	part := llm.Part{CacheTTL: cacheTTL(o)}
+	part := llm.Part{CacheTTL: cacheTTL(o), Path: o.path}
 	switch kind := o.must("type"); kind {
 	case "text":
 		part.Kind, part.Text = llm.Text, o.must("text")
@@ -152,7 +152,7 @@ func (p *messageParser) part(o *object, raw []byte) llm.Part {
 	case "file":
 		part.Kind, part.Media = llm.File, file(o.r.object(o.name("file"), o.take("file")))
 	default:
-		return llm.Part{Kind: llm.Opaque, Raw: json.RawMessage(raw)}
+		return llm.Part{Kind: llm.Opaque, Raw: json.RawMessage(raw), Path: o.path}
 	}
 	part.Extra = o.rest()
 	return part

@@ -8,38 +8,37 @@ import (
 	"manti/proxy/llm"
 )
 
-// messages writes the messages. Field names of losses count as the caller
-// does that has its system prompt apart: system messages at the beginning aren't counted.
+// messages writes the messages.
 //
 // Tool results become messages of their own, before what else their message
 // holds, as OpenAI wants them right after the calls.
 func (r *renderer) messages() {
 	r.w.key("messages")
 	r.w.open('[')
-	leading := 0
-	for leading < len(r.req.Messages) && isSystem(r.req.Messages[leading].Role) {
-		leading++
-	}
 	for i := range r.req.Messages {
-		path := "system"
-		if i >= leading {
-			path = "messages[" + strconv.Itoa(i-leading) + "].content"
-		}
-		r.message(&r.req.Messages[i], path)
+		r.message(&r.req.Messages[i], r.path(i)+".content")
 	}
 	r.flush()
 	r.w.close(']')
 	if last := len(r.req.Messages) - 1; last >= 0 && r.req.Messages[last].Role == llm.Assistant {
-		r.meaning("messages["+strconv.Itoa(last-leading)+"]", "OpenAI's models don't go on with an answer that was begun for them")
+		r.meaning(r.path(last), "OpenAI's models don't go on with an answer that was begun for them.")
 	}
 }
 
-func isSystem(role llm.Role) bool { return role == llm.System || role == llm.Developer }
+// path is where a message stood in the caller's request.
+func (r *renderer) path(i int) string {
+	return firstOf(r.req.Messages[i].Path, "messages["+strconv.Itoa(i)+"]")
+}
 
-// located is a part with its field name.
+// located is a part with its path in the caller's terms.
 type located struct {
 	path string
 	part *llm.Part
+}
+
+// locate is the i-th of the parts that path names.
+func locate(path string, parts []llm.Part, i int) located {
+	return located{firstOf(parts[i].Path, path+"["+strconv.Itoa(i)+"]"), &parts[i]}
 }
 
 func (r *renderer) message(m *llm.Message, path string) {
@@ -50,7 +49,7 @@ func (r *renderer) message(m *llm.Message, path string) {
 	}
 	var results, others []located
 	for i := range m.Parts {
-		p := located{path + "[" + strconv.Itoa(i) + "]", &m.Parts[i]}
+		p := locate(path, m.Parts, i)
 		if p.part.CacheTTL != "" {
 			r.cacheHint()
 		}
@@ -117,7 +116,7 @@ func (r *renderer) content(parts []located) {
 // extras names what a part has besides what the hub knows, such as citations.
 func (r *renderer) extras(p located) {
 	for _, name := range slices.Sorted(maps.Keys(p.part.Extra)) {
-		r.hint(p.path+"."+name, "OpenAI's API has no such field")
+		r.hint(p.path+"."+name, "OpenAI's API has no such field.")
 	}
 }
 
@@ -128,13 +127,13 @@ func (r *renderer) assistant(m *llm.Message, path string) {
 	var calls []*llm.Part
 	refusal, audio := "", ""
 	for i := range m.Parts {
-		p := located{path + "[" + strconv.Itoa(i) + "]", &m.Parts[i]}
+		p := locate(path, m.Parts, i)
 		if p.part.CacheTTL != "" {
 			r.cacheHint()
 		}
 		switch p.part.Kind {
 		case llm.Thinking, llm.RedactedThinking:
-			r.hint("messages[].content[].thinking", "OpenAI's API takes no thinking back")
+			r.hint("messages[].content[].thinking", "OpenAI's API takes no thinking back.")
 		case llm.ToolUse:
 			calls = append(calls, p.part)
 		case llm.Opaque:
@@ -202,5 +201,5 @@ func writeCall(w *writer, index int, id, name, args string) {
 
 func (r *renderer) opaque(p located) {
 	kind := firstOf(getString(p.part.Raw, "type"), "unknown")
-	r.meaning(p.path, "OpenAI's API has no content of the type "+kind)
+	r.meaning(p.path, "OpenAI's API has no content of the type "+kind+".")
 }

@@ -49,7 +49,16 @@ func (Dialect) Parser() dialect.Parser { return &parser{} }
 
 // Printer writes a chat stream for the caller of req.
 func (Dialect) Printer(req *llm.Request) dialect.Printer {
-	return &printer{usage: req.IncludeUsage, model: req.Model, thinkPart: -1}
+	return &printer{usage: req.IncludeUsage, model: req.Model, legacy: req.LegacyFunctions, thinkPart: -1}
+}
+
+// FieldName is field: the hub names its fields as OpenAI does. Reasoning that
+// was asked for in Anthropic's way, an extension, is thinking.
+func (Dialect) FieldName(req *llm.Request, field string) string {
+	if re := req.Reasoning; field == "reasoning_effort" && re != nil && re.Effort == "" {
+		return "thinking"
+	}
+	return field
 }
 
 // doneMark is the data of the frame that ends a stream of chat chunks.

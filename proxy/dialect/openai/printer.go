@@ -17,6 +17,9 @@ import (
 type printer struct {
 	usage bool
 	model string
+	// legacy: the caller speaks of functions. Of several calls the first is
+	// written: see RenderAnswer.
+	legacy bool
 
 	head    []byte // of each chunk, up to its choices
 	tools   []printedTool
@@ -147,14 +150,30 @@ func (p *printer) partBegin(c *llm.Chunk, out []byte) []byte {
 	case llm.RedactedThinking:
 		return p.block(&c.Part, out)
 	case llm.ToolUse:
-		n := len(p.tools)
-		p.tools = append(p.tools, printedTool{part: c.Index, args: c.Part.Args != ""})
-		w := writer{out: append(append(p.chunk(out), openDelta...), `"tool_calls":[`...)}
-		writeCall(&w, n, c.Part.ToolID, c.Part.ToolName, c.Part.Args)
-		w.close(']')
-		return p.close(w.out, closeDelta)
+		return p.callBegin(c, out)
 	}
 	return out
+}
+
+func (p *printer) callBegin(c *llm.Chunk, out []byte) []byte {
+	n := len(p.tools)
+	if p.legacy && n > 0 {
+		return out
+	}
+	p.tools = append(p.tools, printedTool{part: c.Index, args: c.Part.Args != ""})
+	w := writer{out: append(p.chunk(out), openDelta...)}
+	if p.legacy {
+		w.key("function_call")
+		w.open('{')
+		w.text("name", c.Part.ToolName)
+		w.text("arguments", c.Part.Args)
+		w.close('}')
+		return p.close(w.out, closeDelta)
+	}
+	w.out = append(w.out, `"tool_calls":[`...)
+	writeCall(&w, n, c.Part.ToolID, c.Part.ToolName, c.Part.Args)
+	w.close(']')
+	return p.close(w.out, closeDelta)
 }
 
 // block writes a chunk with one whole thinking block.
@@ -171,6 +190,12 @@ func (p *printer) args(part int, args string, out []byte) []byte {
 		return out
 	}
 	p.tools[n].args = true
+	if p.legacy {
+		w := writer{out: append(append(p.chunk(out), openDelta...), `"function_call":{`...)}
+		w.text("arguments", args)
+		w.close('}')
+		return p.close(w.out, closeDelta)
+	}
 	w := writer{out: append(append(p.chunk(out), openDelta...), `"tool_calls":[{`...)}
 	w.number("index", int64(n))
 	w.key("function")
@@ -196,7 +221,7 @@ func (p *printer) finish(c *llm.Chunk, out []byte) []byte {
 		out = p.partEnd(t.part, out)
 	}
 	w := writer{out: append(p.chunk(out), `{"index":0,"delta":{},"logprobs":null`...)}
-	writeFinish(&w, c.Stop, len(p.tools) > 0, p.refused)
+	writeFinish(&w, c.Stop, said{tools: len(p.tools) > 0, refused: p.refused, legacy: p.legacy})
 	return p.close(w.out, "}")
 }
 

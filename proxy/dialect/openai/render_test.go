@@ -44,13 +44,13 @@ func TestRenderRequest(t *testing.T) {
 				Messages: ask("Hi"), Temperature: "0.5", TopP: "0.9", TopK: ptr[int64](5), PresencePenalty: "1",
 			},
 			model: dialect.Model{Name: "gpt-test"}, want: hi + `}`,
-			losses: "hint temperature: the model doesn't take it\nhint top_p: the model doesn't take it\n" +
-				"hint presence_penalty: the model doesn't take it\nhint top_k: OpenAI's API has no top_k\n",
+			losses: "hint temperature: The model doesn't take it.\nhint top_p: The model doesn't take it.\n" +
+				"hint presence_penalty: The model doesn't take it.\nhint top_k: OpenAI's API has no such field.\n",
 		},
 		{
 			name: "five stop sequences", req: llm.Request{Messages: ask("Hi"), Stop: []string{"a", "b", "c", "d", "e"}}, model: able,
 			want:   hi + `,"stop":["a","b","c","d"]}`,
-			losses: "meaning stop: OpenAI's API takes at most four stop sequences\n",
+			losses: "meaning stop: OpenAI's API takes at most four stop sequences.\n",
 		},
 		{
 			name: "a schema without a name", model: able,
@@ -62,7 +62,7 @@ func TestRenderRequest(t *testing.T) {
 			req:    llm.Request{Messages: ask("Hi"), Format: &llm.Format{Type: "json_schema"}},
 			model:  dialect.Model{Name: "gpt-test"},
 			want:   hi + `}`,
-			losses: "meaning response_format: the model doesn't take a JSON schema for its answer\n",
+			losses: "meaning response_format: The model doesn't take a JSON schema for its answer.\n",
 		},
 		{
 			name: "a small budget", model: able,
@@ -87,12 +87,12 @@ func TestRenderRequest(t *testing.T) {
 			name:  "thinking for a model that can't",
 			req:   llm.Request{Messages: ask("Hi"), Reasoning: &llm.Reasoning{Mode: "enabled", Budget: ptr[int64](2000)}},
 			model: dialect.Model{Name: "gpt-test"}, want: hi + `}`,
-			losses: "hint thinking: the model has no thinking to control\n",
+			losses: "hint reasoning_effort: The model has no thinking to control.\n",
 		},
 		{
 			name: "a long user", req: llm.Request{Messages: ask("Hi"), User: strings.Repeat("x", 65), ServiceTier: "standard_only"}, model: able,
 			want:   hi + `,"service_tier":"default"}`,
-			losses: "hint user: OpenAI's API takes at most 64 characters\n",
+			losses: "hint user: OpenAI's API takes at most 64 characters.\n",
 		},
 		{
 			name: "fields of others", model: able,
@@ -100,7 +100,7 @@ func TestRenderRequest(t *testing.T) {
 				"container": json.RawMessage(`"c"`), "speed": json.RawMessage(`"fast"`), "verbosity": json.RawMessage(`"low"`),
 			}},
 			want:   hi + `,"verbosity":"low"}`,
-			losses: "meaning container: OpenAI's API has no container\nhint speed: OpenAI's API has no speed\n",
+			losses: "meaning container: OpenAI's API has no such field.\nhint speed: OpenAI's API has no such field.\n",
 		},
 		{
 			name: "a provider's own tool", model: able,
@@ -109,7 +109,7 @@ func TestRenderRequest(t *testing.T) {
 				Tools: []llm.ToolDef{{Type: "web_search_20250305", Raw: json.RawMessage(`{"type":"web_search_20250305","name":"web_search"}`)}},
 			},
 			want:   hi + `}`,
-			losses: "meaning tools[0]: OpenAI's chat API has no tool of the type web_search_20250305\n",
+			losses: "meaning tools[0]: OpenAI's chat API has no tool of the type web_search_20250305.\n",
 		},
 		{
 			name: "results of tools, errors and images among them", model: able,
@@ -132,9 +132,9 @@ func TestRenderRequest(t *testing.T) {
 				`{"id":"2","type":"function","function":{"name":"g","arguments":"{}"}}]},` +
 				`{"role":"tool","tool_call_id":"1","content":"seen"},{"role":"tool","tool_call_id":"2","content":"Error: gone"},` +
 				`{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}},{"type":"text","text":"So?"}]}]}`,
-			losses: "hint cache_control: OpenAI caches prompts by itself\n" +
-				"hint messages[].content[].thinking: OpenAI's API takes no thinking back\n" +
-				"hint messages[1].content[1]: OpenAI's tool messages hold text only; the rest follows in a message of the user's\n",
+			losses: "hint cache_control: OpenAI caches prompts by itself.\n" +
+				"hint messages[].content[].thinking: OpenAI's API takes no thinking back.\n" +
+				"hint messages[2].content[1]: OpenAI's tool messages hold text only; the rest follows in a message of the user's.\n",
 		},
 		{
 			name: "results in messages of their own", model: able,
@@ -146,8 +146,8 @@ func TestRenderRequest(t *testing.T) {
 			}},
 			want: `"messages":[{"role":"tool","tool_call_id":"1","content":""},{"role":"tool","tool_call_id":"2","content":"Error: "},` +
 				`{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x/a.png"}}]},{"role":"assistant","content":""},{"role":"user","content":"Hi"}]}`,
-			losses: "hint messages[0].content[0]: OpenAI's tool messages hold text only; the rest follows in a message of the user's\n" +
-				"hint messages[].content[].thinking: OpenAI's API takes no thinking back\n",
+			losses: "hint messages[0].content[0]: OpenAI's tool messages hold text only; the rest follows in a message of the user's.\n" +
+				"hint messages[].content[].thinking: OpenAI's API takes no thinking back.\n",
 		},
 		{
 			name: "documents", model: able,
@@ -161,10 +161,10 @@ func TestRenderRequest(t *testing.T) {
 			}}}},
 			want: `"messages":[{"role":"user","content":[{"type":"text","text":"plain"},{"type":"text","text":"hey"},` +
 				`{"type":"file","file":{"filename":"document.pdf","file_data":"data:application/pdf;base64,JVBERi0="}}]}]}`,
-			losses: "hint messages[0].content[2].citations: OpenAI's API has no such field\n" +
-				"meaning messages[0].content[3]: OpenAI's chat API takes documents inline or by its own file id only\n" +
-				"meaning messages[0].content[4]: OpenAI's chat API takes images inline or by URL, not by another provider's file id\n" +
-				"meaning messages[0].content[5]: OpenAI's API has no content of the type search_result\n",
+			losses: "hint messages[0].content[2].citations: OpenAI's API has no such field.\n" +
+				"meaning messages[0].content[3].file: OpenAI's chat API takes documents inline or by its own file id only.\n" +
+				"meaning messages[0].content[4].image_url: OpenAI's chat API takes images inline or by URL, not by another provider's file id.\n" +
+				"meaning messages[0].content[5]: OpenAI's API has no content of the type search_result.\n",
 		},
 		{
 			name: "a provider's steps in an answer begun for the model", model: able,
@@ -172,8 +172,8 @@ func TestRenderRequest(t *testing.T) {
 				{Kind: llm.Opaque, Raw: json.RawMessage(`{"type":"server_tool_use","id":"srv_1","name":"web_search","input":{}}`)}, text("found"),
 			}}}},
 			want: `"messages":[{"role":"assistant","content":"found"}]}`,
-			losses: "meaning messages[0].content[0]: OpenAI's API has no content of the type server_tool_use\n" +
-				"meaning messages[0]: OpenAI's models don't go on with an answer that was begun for them\n",
+			losses: "meaning messages[0].content[0]: OpenAI's API has no content of the type server_tool_use.\n" +
+				"meaning messages[0]: OpenAI's models don't go on with an answer that was begun for them.\n",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -218,7 +218,7 @@ func TestStopReasons(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			body, err := openai.Dialect{}.RenderAnswer(&llm.Answer{Parts: []llm.Part{tc.part}, Stop: tc.stop})
+			body, err := openai.Dialect{}.RenderAnswer(&llm.Answer{Parts: []llm.Part{tc.part}, Stop: tc.stop}, &llm.Request{})
 			if want := `"logprobs":null,` + tc.want + "}]}"; err != nil || !strings.HasSuffix(string(body), want) {
 				t.Errorf("%v: %s, want %s", err, body, want)
 			}

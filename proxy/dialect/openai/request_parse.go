@@ -15,8 +15,9 @@ import (
 // service_tier "auto" or "default", verbosity "medium", modalities ["text"], and whatever
 // is empty, false by default, or null.
 //
-// The functions and function_call of before become tools and tool_choice;
-// allowed_tools leaves the other tools out.
+// The functions and function_call of before become tools and tool_choice, and
+// allow one call a turn, since a message of theirs holds one; allowed_tools
+// leaves the other tools out.
 func (Dialect) ParseRequest(body []byte) (*llm.Request, error) {
 	if _, err := scan.Object(body, nil); err != nil {
 		return nil, invalidJSON(err)

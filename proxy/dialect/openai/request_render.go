@@ -100,13 +100,13 @@ func (r *renderer) sampling() {
 		switch {
 		case p.value == "":
 		case !r.model.Sampling:
-			r.hint(p.name, "the model doesn't take it")
+			r.hint(p.name, "The model doesn't take it.")
 		default:
 			r.w.json(p.name, []byte(p.value))
 		}
 	}
 	if r.req.TopK != nil {
-		r.hint("top_k", "OpenAI's API has no top_k")
+		r.hint("top_k", "OpenAI's API has no such field.")
 	}
 	r.w.count("n", r.req.N)
 	r.stop()
@@ -130,7 +130,7 @@ func (r *renderer) stop() {
 		return
 	}
 	if len(stop) > maxStops {
-		r.meaning("stop", "OpenAI's API takes at most four stop sequences")
+		r.meaning("stop", "OpenAI's API takes at most four stop sequences.")
 		stop = stop[:maxStops]
 	}
 	r.w.key("stop")
@@ -149,7 +149,7 @@ func (r *renderer) format() {
 		return
 	}
 	if f.Type == "json_schema" && !r.model.StructuredOutput {
-		r.meaning("response_format", "the model doesn't take a JSON schema for its answer")
+		r.meaning("response_format", "The model doesn't take a JSON schema for its answer.")
 		return
 	}
 	r.w.key("response_format")
@@ -196,7 +196,7 @@ func (r *renderer) reasoning() {
 	}
 	if !r.model.Reasoning {
 		if effort != "none" {
-			r.hint("thinking", "the model has no thinking to control")
+			r.hint("reasoning_effort", "The model has no thinking to control.")
 		}
 		return
 	}
@@ -205,7 +205,7 @@ func (r *renderer) reasoning() {
 
 func (r *renderer) hints() {
 	if len(r.req.User) > maxUserBytes {
-		r.hint("user", "OpenAI's API takes at most 64 characters")
+		r.hint("user", "OpenAI's API takes at most 64 characters.")
 	} else {
 		r.w.said("user", r.req.User)
 	}
@@ -239,12 +239,13 @@ var hintFields = map[string]bool{
 func (r *renderer) extra() {
 	for _, name := range slices.Sorted(maps.Keys(r.req.Extra)) {
 		switch {
+		case dialect.SaysNothing(name, r.req.Extra[name]):
 		case ownFields[name]:
 			r.w.json(name, r.req.Extra[name])
 		case hintFields[name]:
-			r.hint(name, "OpenAI's API has no "+name)
+			r.hint(name, "OpenAI's API has no such field.")
 		default:
-			r.meaning(name, "OpenAI's API has no "+name)
+			r.meaning(name, "OpenAI's API has no such field.")
 		}
 	}
 }

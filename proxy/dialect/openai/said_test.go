@@ -230,7 +230,7 @@ func TestParseRecordings(t *testing.T) {
 // back.
 func sameAfterRendering(t *testing.T, a *llm.Answer) {
 	t.Helper()
-	body, err := openai.Dialect{}.RenderAnswer(a)
+	body, err := openai.Dialect{}.RenderAnswer(a, &llm.Request{})
 	if err != nil || !json.Valid(body) {
 		t.Fatalf("%v: %s", err, body)
 	}

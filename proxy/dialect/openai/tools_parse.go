@@ -12,9 +12,11 @@ func parseTools(o *object, req *llm.Request) {
 	o.r.list("tools", o.take("tools"), func(path string, raw []byte) {
 		req.Tools = append(req.Tools, parseTool(o.r.object(path, raw), raw))
 	})
+	modern := len(req.Tools) > 0
 	o.r.list("functions", o.take("functions"), func(path string, raw []byte) {
 		req.Tools = append(req.Tools, parseFunction(o.r.object(path, raw)))
 	})
+	req.LegacyFunctions = !modern && len(req.Tools) > 0
 	if raw := o.take("tool_choice"); raw != nil {
 		parseToolChoice(o, raw, req)
 	}
@@ -27,15 +29,18 @@ func parseTools(o *object, req *llm.Request) {
 		}
 	}
 	req.Parallel = o.flag("parallel_tool_calls", true)
+	if req.LegacyFunctions {
+		req.Parallel = new(bool) // the answer has room for one call
+	}
 }
 
 func parseTool(o *object, raw []byte) llm.ToolDef {
 	kind := o.must("type")
 	if kind != "function" {
-		return llm.ToolDef{Type: kind, Name: toolName(kind, raw), Raw: raw}
+		return llm.ToolDef{Type: kind, Name: toolName(kind, raw), Raw: raw, Path: o.path}
 	}
 	tool := parseFunction(o.r.object(o.name("function"), o.take("function")))
-	tool.CacheTTL = cacheTTL(o)
+	tool.CacheTTL, tool.Path = cacheTTL(o), o.path
 	return tool
 }
 
@@ -50,6 +55,7 @@ func parseFunction(o *object) llm.ToolDef {
 		Description: o.text("description"),
 		Schema:      json.RawMessage(o.take("parameters")),
 		Strict:      o.strict("strict"),
+		Path:        o.path,
 	}
 }
 

@@ -14,7 +14,7 @@ func (r *renderer) tools() {
 		tool := &r.req.Tools[i]
 		if tool.Raw != nil && get(tool.Raw, tool.Type) == nil {
 			// OpenAI's own kinds have a member named like the kind.
-			r.meaning("tools["+strconv.Itoa(i)+"]", "OpenAI's chat API has no tool of the type "+tool.Type)
+			r.meaning(firstOf(tool.Path, "tools["+strconv.Itoa(i)+"]"), "OpenAI's chat API has no tool of the type "+tool.Type+".")
 			continue
 		}
 		if written == 0 {
@@ -74,5 +74,5 @@ func (r *renderer) toolChoice() {
 
 // cacheHint notes that a cache breakpoint was left out.
 func (r *renderer) cacheHint() {
-	r.hint("cache_control", "OpenAI caches prompts by itself")
+	r.hint("cache_control", "OpenAI caches prompts by itself.")
 }
