@@ -17,7 +17,7 @@ func TestTornTail(t *testing.T) {
 	t.Parallel()
 	database, provider := dbtest.Open(t, dbtest.Options{}), startProvider(t)
 	data, env := folder(t), provider.env().onDatabase(database.URL())
-	p := killedAtWork(t, data, env, provider)
+	killedAtWork(t, data, env, provider)
 	path, end := lastSegment(t, data)
 	// The first half of a record that was being written, and a page of something
 	// else that the disk had there.
@@ -25,7 +25,7 @@ func TestTornTail(t *testing.T) {
 	writeAt(t, path, end, record)
 	writeAt(t, path, end+4096, []byte(strings.Repeat("old bytes ", 100)))
 
-	p = serve(t, data, env).ready()
+	p := serve(t, data, env).ready()
 	if m := p.await(regexp.MustCompile(`"torn_bytes":(\d+)`)); atoi(t, m[1]) < 4096 {
 		t.Errorf("it cut off %s bytes", m[1])
 	}
