@@ -122,6 +122,9 @@ func findPostgres(ctx context.Context, cfg Config, log *slog.Logger) (url db.URL
 		return "", nil, fmt.Errorf("there is no data in %s: start `manti` first, or set DATABASE_URL or --data", cfg.Data)
 	}
 	server, err := local.Start(ctx, localConfig(cfg, log))
+	if errors.Is(err, local.ErrInUse) { // by a manti whose Postgres doesn't answer
+		return "", nil, fmt.Errorf("the private Postgres in %s is being restarted by the manti that runs it: try again in a moment; that manti's log says more", cfg.Data)
+	}
 	if err != nil {
 		return "", nil, err
 	}
@@ -157,7 +160,7 @@ func printURL(_ context.Context, inv invocation) error {
 		return err
 	}
 	if !running {
-		return fmt.Errorf("no manti is running on %s", cfg.Data)
+		return fmt.Errorf("no private Postgres answers in %s: no manti is running there, or it is restarting its Postgres: try again in a moment", cfg.Data)
 	}
 	_, err = fmt.Fprintln(inv.io.out, url.Reveal())
 	return err

@@ -200,6 +200,9 @@ func (s *server) run(ctx context.Context) error {
 	start(func(ctx context.Context) error { s.logw.run(ctx); return nil })
 	start(s.spool.Run)
 	start(s.retire)
+	if s.private != nil {
+		start(s.private.Run)
+	}
 	for _, c := range s.up.clients {
 		start(c.Run)
 	}

@@ -50,14 +50,14 @@ func (f folder) readPostmaster() (postmaster, bool) {
 
 func (f folder) pidFile() string { return filepath.Join(f.clusterDir(), "postmaster.pid") }
 
-// adopt returns the server that runs on the cluster already, nil if none does.
-func (f folder) adopt(ctx context.Context) (*Server, error) {
-	p, found := f.readPostmaster()
-	if !found || syscall.Kill(p.pid, 0) != nil {
+// adopt returns the instance that runs on the cluster already, nil if none does.
+func (f folder) adopt(ctx context.Context) (*instance, error) {
+	p, exists := f.readPostmaster()
+	if !exists || syscall.Kill(p.pid, 0) != nil {
 		return nil, nil // Postgres itself clears away the file of a server that is gone
 	}
 	if !answers(p.address) {
-		return nil, f.clearRecycled(p.pid)
+		return nil, f.clearRecycled(p)
 	}
 	password, err := f.password(false)
 	if err != nil {
@@ -65,18 +65,18 @@ func (f folder) adopt(ctx context.Context) (*Server, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	admin := p.address.URL(superuser, password, "postgres")
+	found := &instance{folder: f, pid: p.pid, site: site{address: p.address, password: password}}
+	admin := found.site.url("postgres").Reveal()
 	if err := cluster.WaitReady(ctx, admin); err != nil {
 		return nil, fmt.Errorf("a server (pid %d) runs on the cluster but doesn't take connections: %w", p.pid, err)
 	}
 	if err := f.isOurs(ctx, admin); err != nil {
 		return nil, err
 	}
-	server := &Server{folder: f, pid: p.pid, url: db.URL(p.address.URL(superuser, password, database))}
 	if filepath.Base(filepath.Dir(p.address.SocketDir)) != "postgres" && strings.HasPrefix(filepath.Base(p.address.SocketDir), "manti-") {
-		server.tempDir = p.address.SocketDir
+		found.site.tempDir = p.address.SocketDir
 	}
-	return server, nil
+	return found, nil
 }
 
 // isOurs makes sure that the server behind the address serves this very cluster.
@@ -123,53 +123,50 @@ func answers(address cluster.Address) bool {
 
 // clearRecycled puts aside a postmaster.pid whose process is alive, but is
 // another one that has got the number since (in a container, low numbers
-// always are). Postgres would refuse to start because of it. It stays if that
+// always are), or is dead without having been reaped. Postgres would refuse to
+// start because of it, and because of the socket's lock. It stays if that
 // process may be a server: then it is starting, stopping or hung.
-func (f folder) clearRecycled(pid int) error {
-	out, err := exec.Command("ps", "-o", "args=", "-p", strconv.Itoa(pid)).Output()
-	if content, procErr := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); procErr == nil {
-		out, err = content, nil
+func (f folder) clearRecycled(p postmaster) error {
+	args, err := commandLine(p.pid)
+	if err != nil {
+		args, err = exec.Command("ps", "-o", "args=", "-p", strconv.Itoa(p.pid)).Output()
 	}
 	if err != nil {
-		return fmt.Errorf("%s names process %d, which runs; if that isn't a PostgreSQL server, remove the file", f.pidFile(), pid)
+		return fmt.Errorf("%s names process %d, which runs; if that isn't a PostgreSQL server, remove the file", f.pidFile(), p.pid)
 	}
-	if strings.Contains(string(out), "postgres") {
-		return fmt.Errorf("a PostgreSQL server (pid %d) seems to hold the cluster but doesn't answer; end it and start again", pid)
+	if strings.Contains(string(args), serverProgram) {
+		return fmt.Errorf("a PostgreSQL server (pid %d) seems to hold the cluster but doesn't answer; end it and start again", p.pid)
+	}
+	socketLock := p.address.SocketPath() + ".lock"
+	if content, err := os.ReadFile(socketLock); err == nil && strings.HasPrefix(string(content), strconv.Itoa(p.pid)+"\n") {
+		if err := os.Remove(socketLock); err != nil {
+			return err
+		}
 	}
 	return os.Rename(f.pidFile(), f.pidFile()+".stale")
 }
 
-// endPoll is how often an adopted server, which is no child, is looked after.
-const endPoll = 20 * time.Millisecond
+// serverProgram is in the command line of every server.
+const serverProgram = "postgres"
 
-// endAdopted signals a server that isn't our child and waits until it is gone.
-func (s *Server) endAdopted(ctx context.Context, signal syscall.Signal) error {
-	if p, running := s.folder.readPostmaster(); !running || p.pid != s.pid {
-		return nil
+// commandLine returns the arguments of a process where /proc knows them: none of
+// one that is dead but hasn't been reaped.
+func commandLine(pid int) ([]byte, error) {
+	return os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+}
+
+// mayServe reports whether a process that was a server may still be it.
+func mayServe(pid int) bool {
+	if err := syscall.Kill(pid, 0); errors.Is(err, syscall.ESRCH) {
+		return false
 	}
-	if err := syscall.Kill(s.pid, signal); errors.Is(err, syscall.ESRCH) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	ticker := time.NewTicker(endPoll)
-	defer ticker.Stop()
-	for {
-		// The file goes last in an orderly end; a killed server leaves it behind. (A dead
-		// process that nobody reaps looks alive, so the file is asked first.)
-		if p, running := s.folder.readPostmaster(); !running || p.pid != s.pid || syscall.Kill(s.pid, 0) != nil {
-			return nil
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return fmt.Errorf("it goes on after %v: %w", signal, ctx.Err())
-		}
-	}
+	args, err := commandLine(pid)
+	return err != nil || strings.Contains(string(args), serverProgram)
 }
 
 // Find returns the login to the private Postgres that a running manti serves from
-// dataDir. running is false if there is none: no error.
+// dataDir. running is false if there is none, or if it has ended and is being
+// started again: no error.
 func Find(dataDir string) (target db.URL, running bool, err error) {
 	dataDir, err = filepath.Abs(dataDir)
 	if err != nil {
@@ -214,14 +211,4 @@ func addressOf(text string) (cluster.Address, error) {
 	}
 	address.Port, err = strconv.Atoi(port)
 	return address, err
-}
-
-// stripPassword returns the URL without its password.
-func stripPassword(u db.URL) string {
-	parsed, err := url.Parse(u.Reveal())
-	if err != nil {
-		return ""
-	}
-	parsed.User = url.User(parsed.User.Username())
-	return parsed.String()
 }

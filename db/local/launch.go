@@ -4,15 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
-	"manti/db"
 	"manti/db/internal/cluster"
 )
 
@@ -48,7 +43,7 @@ func settings() map[string]string {
 }
 
 // launch starts a server, making first what it needs.
-func (f folder) launch(ctx context.Context, cfg Config) (*Server, error) {
+func (f folder) launch(ctx context.Context, cfg Config) (*instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout+fetchTimeout)
 	defer cancel()
 	programs, err := f.choosePrograms(ctx, cfg)
@@ -62,12 +57,44 @@ func (f folder) launch(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	return f.outwait(ctx, func() (*instance, error) {
+		at, err := f.chooseSite(cfg, password)
+		if err != nil {
+			return nil, err
+		}
+		running, err := f.launchAt(ctx, programs, at, startTimeout)
+		if err != nil {
+			at.remove()
+		}
+		return running, err
+	})
+}
+
+// relaunch starts a server on the cluster that there is, at the same site.
+func (f folder) relaunch(ctx context.Context, cfg Config, at site) (*instance, error) {
+	if major, err := cluster.DataMajor(f.clusterDir()); err != nil {
+		return nil, err
+	} else if major == 0 { // a new one in its place would be an empty ledger
+		return nil, fmt.Errorf("the cluster is gone from %s: bring it back", f.clusterDir())
+	}
+	programs, err := f.choosePrograms(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.reopen(at); err != nil {
+		return nil, fmt.Errorf("make the socket's folder: %w", err)
+	}
+	return f.outwait(ctx, func() (*instance, error) { return f.launchAt(ctx, programs, at, recoveryTimeout) })
+}
+
+// outwait attempts a start until what stands in its way for a moment is gone.
+func (f folder) outwait(ctx context.Context, attemptStart func() (*instance, error)) (*instance, error) {
 	if err := f.rotateLog(); err != nil {
 		return nil, err
 	}
 	held := time.Now().Add(heldPatience)
 	for attempt := 1; ; attempt++ {
-		server, err := f.launchAt(ctx, cfg, programs, password)
+		running, err := attemptStart()
 		switch {
 		case errors.Is(err, errStillHeld) && time.Now().Before(held):
 			if err := pause(ctx, heldPoll); err != nil {
@@ -75,7 +102,7 @@ func (f folder) launch(ctx context.Context, cfg Config) (*Server, error) {
 			}
 		case errors.Is(err, errPortTaken) && attempt < portAttempts:
 		default:
-			return server, err
+			return running, err
 		}
 	}
 }
@@ -105,19 +132,10 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// launchAt makes one attempt at an address.
-func (f folder) launchAt(ctx context.Context, cfg Config, programs cluster.Programs, password string) (_ *Server, err error) {
-	address, tempDir, err := f.chooseAddress(cfg)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil && tempDir != "" {
-			_ = os.RemoveAll(tempDir) // made a moment ago
-		}
-	}()
+// launchAt makes one attempt at a site, which may take as long as patience.
+func (f folder) launchAt(ctx context.Context, programs cluster.Programs, at site, patience time.Duration) (*instance, error) {
 	parameters := settings()
-	for name, value := range address.Settings() {
+	for name, value := range at.address.Settings() {
 		parameters[name] = value
 	}
 	child, err := cluster.Start(cluster.StartConfig{
@@ -126,22 +144,19 @@ func (f folder) launchAt(ctx context.Context, cfg Config, programs cluster.Progr
 	if err != nil {
 		return nil, withHint(err, f.account)
 	}
-	server := &Server{
-		folder: f, pid: child.PID(), child: child, tempDir: tempDir,
-		url: db.URL(address.URL(superuser, password, database)),
-	}
-	ready, cancel := context.WithTimeout(ctx, startTimeout)
+	running := &instance{folder: f, site: at, pid: child.PID(), child: child}
+	ready, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := child.Ready(ready, address.URL(superuser, password, "postgres")); err != nil {
+	if err := child.Ready(ready, at.url("postgres").Reveal()); err != nil {
 		switch text := err.Error(); {
 		case strings.Contains(text, "Address already in use"):
 			err = fmt.Errorf("%w: %w", errPortTaken, err)
 		case strings.Contains(text, "pre-existing shared memory block"):
 			err = fmt.Errorf("%w: %w", errStillHeld, err)
 		}
-		return nil, errors.Join(withHint(err, f.account), server.shutDown(context.WithoutCancel(ctx)))
+		return nil, errors.Join(withHint(err, f.account), running.shutDown(context.WithoutCancel(ctx)))
 	}
-	return server, nil
+	return running, nil
 }
 
 // rotateLog keeps the log and the one before it.
@@ -151,89 +166,4 @@ func (f folder) rotateLog() error {
 		return nil // there is none, or it is short
 	}
 	return os.Rename(f.logFile(), f.logFile()+".old")
-}
-
-// chooseAddress returns where the server shall listen, with the temporary folder
-// made for its socket, if any.
-func (f folder) chooseAddress(cfg Config) (address cluster.Address, tempDir string, err error) {
-	if !cfg.Loopback {
-		if dir := filepath.Join(f.dir, "run"); f.socketDirWorks(dir) {
-			return cluster.Address{SocketDir: dir, Port: cluster.SocketPort}, "", nil
-		}
-		for _, base := range []string{os.Getenv("XDG_RUNTIME_DIR"), os.TempDir(), "/tmp"} {
-			if dir := f.tempSocketDir(base); dir != "" {
-				return cluster.Address{SocketDir: dir, Port: cluster.SocketPort}, dir, nil
-			}
-		}
-	}
-	port, err := cluster.FreePort()
-	if err != nil {
-		return cluster.Address{}, "", err
-	}
-	return cluster.Address{Port: port}, "", nil
-}
-
-// tempSocketDir makes a folder below base if a socket can be used there, else "".
-func (f folder) tempSocketDir(base string) string {
-	if base == "" || !filepath.IsAbs(base) {
-		return ""
-	}
-	dir, err := os.MkdirTemp(base, "manti-")
-	if err != nil {
-		return ""
-	}
-	if !f.socketDirWorks(dir) {
-		_ = os.Remove(dir) // empty
-		return ""
-	}
-	return dir
-}
-
-// socketDirWorks makes dir the server account's own and tries a socket in it:
-// its path may be too long, or its file system know no sockets.
-func (f folder) socketDirWorks(dir string) bool {
-	if len(dir) > cluster.MaxSocketDir {
-		return false
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return false
-	}
-	info, err := os.Lstat(dir)
-	if err != nil || !info.IsDir() || os.Chmod(dir, 0o700) != nil || f.account.Own(dir) != nil || !f.account.Reaches(dir) {
-		return false
-	}
-	listener, err := net.Listen("unix", filepath.Join(dir, ".probe"))
-	if err != nil {
-		return false
-	}
-	return listener.Close() == nil // which removes it
-}
-
-// address returns the server's URL without its password.
-func (s *Server) address() string { return stripPassword(s.url) }
-
-// ensureDatabase makes manti's database in a new cluster.
-func (s *Server) ensureDatabase(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	admin, err := s.url.WithDatabase("postgres")
-	if err != nil {
-		return err
-	}
-	conn, err := pgx.Connect(ctx, admin.Reveal())
-	if err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // nothing is pending
-	exists := false
-	if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`, database).Scan(&exists); err != nil {
-		return fmt.Errorf("look for the database: %w", err)
-	}
-	if exists {
-		return nil
-	}
-	if _, err := conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{database}.Sanitize()); err != nil {
-		return fmt.Errorf("create the database: %w", err)
-	}
-	return nil
 }

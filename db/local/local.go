@@ -17,7 +17,8 @@
 // can't be used on a free port of 127.0.0.1; in both cases with a password.
 //
 // After a kill -9 of manti the server goes on; the next Start adopts it. After a
-// crash of the machine Postgres recovers by itself, for which Start waits.
+// crash of the machine Postgres recovers by itself, for which Start waits. After a
+// crash of the server alone Run starts it again where it was.
 package local
 
 import (
@@ -27,7 +28,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"manti/db"
@@ -70,17 +71,19 @@ type Config struct {
 	Loopback bool
 }
 
-// Server is the running private Postgres of this process.
+// Server is the private Postgres of this process. Its methods may be called
+// concurrently.
 type Server struct {
-	folder  folder
-	lock    *os.File
-	url     db.URL
-	pid     int
-	child   *cluster.Server // nil if adopted
-	tempDir string          // the socket's folder if it is a temporary one
+	folder   folder
+	cfg      Config
+	site     site // the same for every instance
+	lock     *os.File
+	now      atomic.Pointer[instance] // the latest, which may have ended
+	turn     sync.Mutex               // held while an instance is brought back or ended
+	stopping chan struct{}            // closed when Stop begins
 
 	stopOnce sync.Once
-	stopErr  error
+	stopErr  error // written in stopOnce
 }
 
 // Start adopts the server that runs on the data directory's cluster, or starts
@@ -116,92 +119,62 @@ func start(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	server, err := f.bringUp(ctx, cfg)
+	running, err := f.bringUp(ctx, cfg)
 	if err != nil {
 		_ = lock.Close() // the error of the start says more
 		return nil, err
 	}
-	server.lock = lock
+	server := &Server{folder: f, cfg: cfg, site: running.site, lock: lock, stopping: make(chan struct{})}
+	server.now.Store(running)
 	return server, nil
 }
 
-// bringUp returns a serving server; the caller holds the lock.
-func (f folder) bringUp(ctx context.Context, cfg Config) (*Server, error) {
-	server, err := f.adopt(ctx)
+// bringUp returns a serving instance; the caller holds the lock.
+func (f folder) bringUp(ctx context.Context, cfg Config) (*instance, error) {
+	running, err := f.adopt(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if server != nil {
-		cfg.Log.InfoContext(ctx, "adopted the private Postgres that was still running", "pid", server.pid)
-	} else if server, err = f.launch(ctx, cfg); err != nil {
+	if running != nil {
+		cfg.Log.InfoContext(ctx, "adopted the private Postgres that was still running", "pid", running.pid)
+	} else if running, err = f.launch(ctx, cfg); err != nil {
 		return nil, err
 	}
-	err = server.ensureDatabase(ctx)
+	err = running.ensureDatabase(ctx)
 	if err == nil {
-		err = f.writeState(state{PID: server.pid, URL: server.address()})
+		err = running.announce()
 	}
 	if err != nil {
-		return nil, errors.Join(err, server.shutDown(context.WithoutCancel(ctx)))
+		err = errors.Join(err, running.shutDown(context.WithoutCancel(ctx)))
+		running.site.remove()
+		return nil, err
 	}
-	return server, nil
+	return running, nil
 }
 
-// URL returns the superuser's login to manti's database, password included.
-func (s *Server) URL() db.URL { return s.url }
+// URL returns the superuser's login to manti's database, password included. It
+// stays the same when the server is started again.
+func (s *Server) URL() db.URL { return s.site.url(database) }
 
-// PID returns the process id of the postmaster.
-func (s *Server) PID() int { return s.pid }
+// PID returns the process id of the postmaster, the latest if it has ended.
+func (s *Server) PID() int { return s.now.Load().pid }
 
 // Adopted reports whether the server had been started by an earlier manti.
-func (s *Server) Adopted() bool { return s.child == nil }
+func (s *Server) Adopted() bool { return s.now.Load().child == nil }
 
 // Stop ends the server: fast (connections are cut, a checkpoint is written),
 // after 20 s or the end of ctx immediately (the next start recovers). It
-// releases the data directory, also on error. Further calls return the same.
+// releases the data directory, also on error. Further calls return the same. It
+// ends Run, if that still runs, and gives up a start that is under way.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stopOnce.Do(func() {
-		s.stopErr = s.shutDown(ctx)
+		close(s.stopping)
+		s.turn.Lock()
+		defer s.turn.Unlock()
+		s.stopErr = s.now.Load().shutDown(ctx)
+		s.site.remove()
 		s.folder.removeState()
 		_ = s.lock.Close() // nothing is written to it
 	})
 	return s.stopErr
-}
-
-func (s *Server) shutDown(ctx context.Context) error {
-	fast, cancel := context.WithTimeout(ctx, fastTimeout)
-	defer cancel()
-	err := s.end(fast, cluster.Fast)
-	if err != nil {
-		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), immediateTimeout)
-		defer cancel()
-		err = s.end(late, cluster.Immediate)
-	}
-	if err != nil {
-		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), immediateTimeout)
-		defer cancel()
-		err = s.end(late, syscall.SIGKILL)
-	}
-	if s.tempDir != "" {
-		_ = os.RemoveAll(s.tempDir) // holds a socket at most
-	}
-	if err != nil {
-		return fmt.Errorf("stop private Postgres (pid %d): %w", s.pid, err)
-	}
-	return nil
-}
-
-// end sends a signal and waits for the process to end.
-func (s *Server) end(ctx context.Context, signal syscall.Signal) error {
-	if s.child == nil {
-		return s.endAdopted(ctx, signal)
-	}
-	if err := s.child.Signal(signal); err != nil {
-		return err
-	}
-	select {
-	case <-s.child.Ended():
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("it goes on after %v: %w", signal, ctx.Err())
-	}
 }

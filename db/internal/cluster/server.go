@@ -135,6 +135,12 @@ func (s *Server) PID() int { return s.cmd.Process.Pid }
 // Ended is closed when the server's process has ended.
 func (s *Server) Ended() <-chan struct{} { return s.ended }
 
+// Status says how the server ended ("signal: killed"), once Ended is closed.
+func (s *Server) Status() string {
+	<-s.ended
+	return s.cmd.ProcessState.String()
+}
+
 // Ready waits until a connection to target works, the server ends or ctx does.
 func (s *Server) Ready(ctx context.Context, target string) error {
 	stop, cancel := context.WithCancel(ctx)

@@ -1,0 +1,4 @@
+package local
+
+// NextDelay is the wait between attempts to start the server again.
+var NextDelay = nextDelay
