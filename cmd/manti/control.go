@@ -22,8 +22,9 @@ import (
 type control struct {
 	*server
 	shipped chan struct{} // closed when Run has ended
-	shipper *ledger.Shipper
-	mu      sync.Mutex // guards shipper
+	// first is the key that this process made for a private Postgres without
+	// any; it is shown once everything is ready.
+	first domain.Secret
 }
 
 // connectEvery is how often a database that doesn't answer is tried again.
@@ -32,7 +33,7 @@ const connectEvery = 2 * time.Second
 // Run connects and then works until ctx ends.
 func (c *control) Run(ctx context.Context) error {
 	defer close(c.shipped)
-	d, err := c.connect(ctx)
+	d, refresh, err := c.connect(ctx)
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -44,22 +45,11 @@ func (c *control) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.mu.Lock()
-	c.shipper = shipper
-	c.mu.Unlock()
-	key, err := c.bootstrap(ctx, d)
-	if err != nil {
-		return fmt.Errorf("prepare the database: %w", err)
-	}
-	refresh := &refresher{pool: d.pool, snapshots: c.snaps, gateway: c.gateway, log: c.log, pollOnly: c.cfg.PollOnly}
-	if err := refresh.begin(ctx); err != nil {
-		return fmt.Errorf("load keys and prices: %w", err)
-	}
 	runner, err := jobs.New(jobs.Config{Pool: d.pool, Ledger: d.ledger, Logger: c.log, Registerer: c.registry, PollOnly: c.cfg.PollOnly})
 	if err != nil {
 		return err
 	}
-	c.welcome(key)
+	c.welcome(c.first)
 	return together(ctx, shipper.Run, runner.Run, refresh.Run)
 }
 
@@ -80,53 +70,72 @@ func together(ctx context.Context, tasks ...func(context.Context) error) error {
 	return errors.Join(errs...)
 }
 
-// connect opens the database, however long it takes to answer. What can't be
-// mended by waiting is an error.
-func (c *control) connect(ctx context.Context) (database, error) {
+// connect opens and prepares the database, however long it takes to answer.
+// What can't be mended by waiting is an error.
+func (c *control) connect(ctx context.Context) (database, *refresher, error) {
 	for attempt := 0; ctx.Err() == nil; attempt++ {
-		d, err := openDatabase(ctx, c.cfg, c.database, c.secret, c.log)
+		d, refresh, err := c.prepare(ctx)
 		switch {
 		case err == nil:
-			return d, nil
+			return d, refresh, nil
 		case ctx.Err() != nil:
-			return database{}, nil
+			return database{}, nil, nil
 		case !db.IsOutage(err):
-			return database{}, err
+			return database{}, nil, err
 		case attempt == 0:
 			c.log.Warn("the database doesn't answer; it is tried again", "err", err)
 		}
 		sleep(ctx, connectEvery)
 	}
-	return database{}, nil
+	return database{}, nil, nil
+}
+
+// prepare is one try to open the database, make what is missing in it, and give
+// the data plane its keys and prices.
+func (c *control) prepare(ctx context.Context) (database, *refresher, error) {
+	d, err := openDatabase(ctx, c.cfg, c.database, c.secret, c.log)
+	if err != nil {
+		return database{}, nil, err
+	}
+	refresh := &refresher{pool: d.pool, snapshots: c.snaps, gateway: c.gateway, log: c.log, pollOnly: c.cfg.PollOnly}
+	if err = c.bootstrap(ctx, d); err != nil {
+		err = fmt.Errorf("prepare the database: %w", err)
+	} else if err = refresh.begin(ctx); err != nil {
+		err = fmt.Errorf("load keys and prices: %w", err)
+	}
+	if err != nil {
+		d.pool.Close()
+		return database{}, nil, err
+	}
+	return d, refresh, nil
 }
 
 // systemAuthor is who does what manti does by itself.
 const systemAuthor = "system:manti"
 
-// bootstrap makes what a ledger needs before its first call. The key it returns
-// is one to show, made if the private Postgres has none yet.
-func (c *control) bootstrap(ctx context.Context, d database) (domain.Secret, error) {
+// bootstrap makes what a ledger needs before its first call. It may be called
+// again after an outage.
+func (c *control) bootstrap(ctx context.Context, d database) error {
 	if err := d.bootstrap(ctx); err != nil {
-		return "", err
+		return err
 	}
 	book, err := projections.BuiltinPrices()
 	if err != nil {
-		return "", err
+		return err
 	}
 	err = d.command(ctx, func(ctx context.Context, tx pgx.Tx, _ time.Time) ([]domain.Event, error) {
 		at := eventTime()
 		return projections.DecideBuiltin(ctx, tx, projections.PublishPrices{Event: newID[domain.EventID](at), At: at, Author: systemAuthor, Book: book})
 	}, projections.Prices())
-	if err != nil {
-		return "", err
+	switch {
+	case err != nil:
+		return err
+	case c.cfg.BootstrapKey != "":
+		return c.bootstrapKey(ctx, d)
+	case c.private != nil:
+		return c.firstKey(ctx, d)
 	}
-	if c.cfg.BootstrapKey != "" {
-		return "", c.bootstrapKey(ctx, d)
-	}
-	if c.private == nil {
-		return "", nil
-	}
-	return c.firstKey(ctx, d)
+	return nil
 }
 
 // minBootstrapKey is how short a key may be that people make themselves.
@@ -137,22 +146,29 @@ func (c *control) bootstrapKey(ctx context.Context, d database) error {
 	if len(c.cfg.BootstrapKey) < minBootstrapKey {
 		return fmt.Errorf("MANTI_BOOTSTRAP_KEY is shorter than %d characters", minBootstrapKey)
 	}
-	_, err := issueKey(ctx, d, c.cfg.BootstrapKey, "bootstrap", systemAuthor, time.Time{})
+	return issueOnce(ctx, d, c.cfg.BootstrapKey, "bootstrap")
+}
+
+// firstKey makes a key if there never was one. Once it has begun to, it goes on
+// with the same key: an outage may hide that it was recorded.
+func (c *control) firstKey(ctx context.Context, d database) error {
+	if c.first == "" {
+		keys, err := projections.ListKeys(ctx, d.pool, domain.OrgID{})
+		if err != nil || len(keys) > 0 {
+			return err
+		}
+		c.first = newKey()
+	}
+	return issueOnce(ctx, d, c.first, "first key")
+}
+
+// issueOnce records a key, unless it is there already.
+func issueOnce(ctx context.Context, d database, key domain.Secret, name string) error {
+	_, err := issueKey(ctx, d, key, name, systemAuthor, time.Time{})
 	if e, ok := errors.AsType[*domain.Error](err); ok && e.Code == domain.CodeConflict {
 		return nil
 	}
 	return err
-}
-
-// firstKey makes a key if there never was one.
-func (c *control) firstKey(ctx context.Context, d database) (domain.Secret, error) {
-	keys, err := projections.ListKeys(ctx, d.pool, domain.OrgID{})
-	if err != nil || len(keys) > 0 {
-		return "", err
-	}
-	key := newKey()
-	_, err = issueKey(ctx, d, key, "first key", systemAuthor, time.Time{})
-	return key, err
 }
 
 // awaitShipped waits until the spool is empty, or for at most d.

@@ -15,7 +15,7 @@ func hidden(name string) (command, bool) {
 	}
 	return command{name: name, run: func(_ context.Context, inv invocation) error {
 		if status := local.FetchMain(inv.args, inv.io.err); status != 0 {
-			return statusError{status: status, err: errors.New("Postgres' programs weren't fetched")}
+			return statusError{status: status, err: errors.New("the programs of Postgres weren't fetched")}
 		}
 		return nil
 	}}, true
