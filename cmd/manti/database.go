@@ -139,10 +139,7 @@ func localConfig(cfg Config, log *slog.Logger) local.Config {
 func printURL(_ context.Context, inv invocation) error {
 	flags := newFlags(inv)
 	data := dataFlag(flags)
-	if err := parse(flags, inv); err != nil {
-		return err
-	}
-	if err := noArguments(flags); err != nil {
+	if err := parseFlags(flags, inv); err != nil {
 		return err
 	}
 	cfg, err := loadConfig(inv.env)
@@ -175,10 +172,7 @@ func dataFlag(f *flag.FlagSet) *string {
 func migrate(ctx context.Context, inv invocation) error {
 	flags := newFlags(inv)
 	data := dataFlag(flags)
-	if err := parse(flags, inv); err != nil {
-		return err
-	}
-	if err := noArguments(flags); err != nil {
+	if err := parseFlags(flags, inv); err != nil {
 		return err
 	}
 	return withDatabase(ctx, inv, *data, func(d database) error {

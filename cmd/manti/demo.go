@@ -20,10 +20,7 @@ func demo(ctx context.Context, inv invocation) error {
 	calls := flags.Int("calls", 20000, "how many calls, 1 to 10000000")
 	days := flags.Int("days", 30, "over how many days up to now, 1 to 366")
 	seed := flags.Uint64("seed", 1, "what the traffic is made from: the same seed, the same traffic")
-	if err := parse(flags, inv); err != nil {
-		return err
-	}
-	if err := noArguments(flags); err != nil {
+	if err := parseFlags(flags, inv); err != nil {
 		return err
 	}
 	if *calls < 1 || *calls > 10_000_000 || *days < 1 || *days > 366 {

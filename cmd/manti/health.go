@@ -17,10 +17,7 @@ const healthTimeout = 3 * time.Second
 func health(ctx context.Context, inv invocation) error {
 	flags := newFlags(inv)
 	target := flags.String("url", "", "the server; the configured listener on this machine by default")
-	if err := parse(flags, inv); err != nil {
-		return err
-	}
-	if err := noArguments(flags); err != nil {
+	if err := parseFlags(flags, inv); err != nil {
 		return err
 	}
 	if *target == "" {

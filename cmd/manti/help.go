@@ -136,8 +136,11 @@ func parse(f *flag.FlagSet, inv invocation) error {
 	return f.Parse(append([]string{"--"}, others...)) // so that they are f's arguments
 }
 
-// noArguments refuses what a command has no use for.
-func noArguments(f *flag.FlagSet) error {
+// parseFlags is parse for commands that take flags only.
+func parseFlags(f *flag.FlagSet, inv invocation) error {
+	if err := parse(f, inv); err != nil {
+		return err
+	}
 	if f.NArg() > 0 {
 		return usageError{fmt.Sprintf("%s: what is %q for? See `%s -h`", f.Name(), f.Arg(0), f.Name())}
 	}
@@ -146,10 +149,7 @@ func noArguments(f *flag.FlagSet) error {
 
 func printVersion(_ context.Context, inv invocation) error {
 	flags := newFlags(inv)
-	if err := parse(flags, inv); err != nil {
-		return err
-	}
-	if err := noArguments(flags); err != nil {
+	if err := parseFlags(flags, inv); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintln(inv.io.out, "manti", version)

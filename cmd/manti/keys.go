@@ -30,10 +30,7 @@ func keyCreate(ctx context.Context, inv invocation) error {
 	name := flags.String("name", "", "what the key is for")
 	expires := flags.String("expires", "", "when it stops working: 2027-01-31, or a time in RFC 3339")
 	data := dataFlag(flags)
-	if err := parse(flags, inv); err != nil {
-		return err
-	}
-	if err := noArguments(flags); err != nil {
+	if err := parseFlags(flags, inv); err != nil {
 		return err
 	}
 	until, err := parseWhen(*expires)
@@ -78,10 +75,7 @@ func keyList(ctx context.Context, inv invocation) error {
 	all := flags.Bool("all", false, "revoked and expired ones too")
 	asJSON := flags.Bool("json", false, "print JSON, a key a line")
 	data := dataFlag(flags)
-	if err := parse(flags, inv); err != nil {
-		return err
-	}
-	if err := noArguments(flags); err != nil {
+	if err := parseFlags(flags, inv); err != nil {
 		return err
 	}
 	return withDatabase(ctx, inv, *data, func(d database) error {

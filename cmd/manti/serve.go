@@ -68,10 +68,7 @@ func serve(ctx context.Context, inv invocation) error {
 	flags := newFlags(inv)
 	listen := flags.String("listen", "", "where callers reach manti ($MANTI_LISTEN)")
 	data := dataFlag(flags)
-	if err := parse(flags, inv); err != nil {
-		return err
-	}
-	if err := noArguments(flags); err != nil {
+	if err := parseFlags(flags, inv); err != nil {
 		return err
 	}
 	cfg, err := loadConfig(inv.env)

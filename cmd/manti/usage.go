@@ -2,17 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
-	"io"
-	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
-
-	"github.com/shopspring/decimal"
 
 	"manti/domain"
 	"manti/projections"
@@ -24,10 +18,7 @@ func usage(ctx context.Context, inv invocation) error {
 	filter, finish := usageFlags(flags.String, "day,model")
 	asJSON := flags.Bool("json", false, "print JSON, a row a line")
 	data := dataFlag(flags)
-	if err := parse(flags, inv); err != nil {
-		return err
-	}
-	if err := noArguments(flags); err != nil {
+	if err := parseFlags(flags, inv); err != nil {
 		return err
 	}
 	if err := finish(); err != nil {
@@ -50,10 +41,7 @@ func exportUsage(ctx context.Context, inv invocation) error {
 	_ = flags.Bool("csv", true, "write CSV, the only format so far")
 	filter, finish := usageFlags(flags.String, "hour,org,project,key,model,provider")
 	data := dataFlag(flags)
-	if err := parse(flags, inv); err != nil {
-		return err
-	}
-	if err := noArguments(flags); err != nil {
+	if err := parseFlags(flags, inv); err != nil {
 		return err
 	}
 	if err := finish(); err != nil {
@@ -115,185 +103,12 @@ func dimensions() string {
 	return strings.Join(names, ", ")
 }
 
-// column is a field of a usage row as text.
-type column struct {
-	name string
-	of   func(projections.UsageRow) string
-}
-
-// dimensionColumns are the columns of what isn't summed over.
-func dimensionColumns(by []projections.Dimension) []column {
-	layouts := map[projections.Dimension]string{projections.ByHour: "2006-01-02T15:00Z", projections.ByDay: time.DateOnly, projections.ByMonth: "2006-01"}
-	var columns []column
-	for _, d := range projections.Dimensions() {
-		if !slices.Contains(by, d) {
-			continue
-		}
-		c := column{name: string(d)}
-		switch d {
-		case projections.ByHour, projections.ByDay, projections.ByMonth:
-			c.of = func(r projections.UsageRow) string { return r.Time.Format(layouts[d]) }
-		case projections.ByOrg:
-			c.of = func(r projections.UsageRow) string { return r.Org.String() }
-		case projections.ByProject:
-			c.of = func(r projections.UsageRow) string { return r.Project.String() }
-		case projections.ByKey:
-			c.of = func(r projections.UsageRow) string { return r.Key.String() }
-		case projections.ByModel:
-			c.of = func(r projections.UsageRow) string { return r.Model }
-		case projections.ByProvider:
-			c.of = func(r projections.UsageRow) string { return r.Provider }
-		}
-		columns = append(columns, c)
-	}
-	return columns
-}
-
-// sumColumns are the columns of every table: calls, meters, money.
-func sumColumns() []column {
-	columns := []column{
-		{"calls", func(r projections.UsageRow) string { return fmt.Sprint(r.Calls) }},
-		{"failed", func(r projections.UsageRow) string { return fmt.Sprint(r.Failed) }},
-		{"unknown", func(r projections.UsageRow) string { return fmt.Sprint(r.Unknown) }},
-	}
-	for m := range domain.Meter(domain.MeterCount) {
-		columns = append(columns, column{m.String(), func(r projections.UsageRow) string { return r.Meters[m].String() }})
-	}
-	return append(columns,
-		column{"cost", func(r projections.UsageRow) string { return r.Cost.String() }},
-		column{"cost_currency", func(r projections.UsageRow) string { return string(r.CostCurrency) }},
-		column{"charge", func(r projections.UsageRow) string { return r.Charge.String() }},
-		column{"charge_currency", func(r projections.UsageRow) string { return string(r.ChargeCurrency) }},
-		column{"held", func(r projections.UsageRow) string { return r.Held.String() }},
-	)
-}
-
-func names(columns []column) []string {
-	var out []string
-	for _, c := range columns {
-		out = append(out, c.name)
-	}
-	return out
-}
-
-func values(columns []column, r projections.UsageRow) []string {
-	out := make([]string, len(columns))
-	for i, c := range columns {
-		out[i] = c.of(r)
-	}
-	return out
-}
-
-func usageCSV(ctx context.Context, w io.Writer, d database, f projections.UsageFilter) error {
-	columns := append(dimensionColumns(f.By), sumColumns()...)
-	out := csv.NewWriter(w)
-	if err := out.Write(names(columns)); err != nil {
-		return err
-	}
-	for row, err := range projections.ReadUsage(ctx, d.pool, f) {
-		if err != nil {
-			return err
-		}
-		if err := out.Write(values(columns, row)); err != nil {
-			return err
-		}
-	}
-	out.Flush()
-	return out.Error()
-}
-
-func usageJSON(ctx context.Context, w io.Writer, d database, f projections.UsageFilter) error {
-	columns := append(dimensionColumns(f.By), sumColumns()...)
-	out := json.NewEncoder(w)
-	for row, err := range projections.ReadUsage(ctx, d.pool, f) {
-		if err != nil {
-			return err
-		}
-		object := map[string]string{}
-		for _, c := range columns {
-			object[c.name] = c.of(row)
-		}
-		if err := out.Encode(object); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// usageTable leaves out the meters that nobody used and sums up by currency.
-func usageTable(ctx context.Context, w io.Writer, d database, f projections.UsageFilter) error {
-	dims := dimensionColumns(f.By)
-	sums := tableColumns()
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, strings.ToUpper(strings.Join(names(append(slices.Clone(dims), sums...)), "\t")))
-	totals := map[domain.Currency]*projections.UsageRow{}
-	for row, err := range projections.ReadUsage(ctx, d.pool, f) {
-		if err != nil {
-			return err
-		}
-		addTotal(totals, row)
-		fmt.Fprintln(t, strings.Join(values(append(slices.Clone(dims), sums...), row), "\t"))
-	}
-	for _, currency := range slices.Sorted(maps.Keys(totals)) {
-		blank := make([]string, len(dims))
-		if len(blank) > 0 {
-			blank[0] = "total"
-		}
-		fmt.Fprintln(t, strings.Join(append(blank, values(sums, *totals[currency])...), "\t"))
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	if len(totals) == 0 {
-		fmt.Fprintln(w, "No usage in this range.")
-	}
-	return nil
-}
-
-// tableColumns are the sums that fit on a screen.
-func tableColumns() []column {
-	sum := func(meters ...domain.Meter) func(projections.UsageRow) string {
-		return func(r projections.UsageRow) string {
-			total := decimal.Zero
-			for _, m := range meters {
-				total = total.Add(r.Meters[m])
-			}
-			return total.String()
-		}
-	}
-	all := sumColumns()
-	money := all[len(all)-5:]
-	return append([]column{
-		all[0], all[1], all[2],
-		{"input", sum(domain.InputTokens, domain.InputAudioTokens, domain.InputImageTokens)},
-		{"cached", sum(domain.CacheReadTokens)},
-		{"cache write", sum(domain.CacheWrite5mTokens, domain.CacheWrite1hTokens)},
-		{"output", sum(domain.OutputTokens, domain.ReasoningTokens, domain.OutputAudioTokens, domain.OutputImageTokens)},
-	}, money[0], money[2], money[3])
-}
-
-func addTotal(totals map[domain.Currency]*projections.UsageRow, row projections.UsageRow) {
-	t := totals[row.ChargeCurrency]
-	if t == nil {
-		t = &projections.UsageRow{ChargeCurrency: row.ChargeCurrency, CostCurrency: row.CostCurrency}
-		totals[row.ChargeCurrency] = t
-	}
-	t.Calls, t.Failed, t.Unknown = t.Calls+row.Calls, t.Failed+row.Failed, t.Unknown+row.Unknown
-	for m := range t.Meters {
-		t.Meters[m] = t.Meters[m].Add(row.Meters[m])
-	}
-	t.Cost, t.Charge, t.Held = t.Cost.Add(row.Cost), t.Charge.Add(row.Charge), t.Held.Add(row.Held)
-}
-
 // balances prints each organisation's balance.
 func balances(ctx context.Context, inv invocation) error {
 	flags := newFlags(inv)
 	asJSON := flags.Bool("json", false, "print JSON, a balance a line")
 	data := dataFlag(flags)
-	if err := parse(flags, inv); err != nil {
-		return err
-	}
-	if err := noArguments(flags); err != nil {
+	if err := parseFlags(flags, inv); err != nil {
 		return err
 	}
 	return withDatabase(ctx, inv, *data, func(d database) error {
