@@ -187,4 +187,3 @@ func addTotal(totals map[domain.Currency]*projections.UsageRow, row projections.
 	}
 	t.Cost, t.Charge, t.Held = t.Cost.Add(row.Cost), t.Charge.Add(row.Charge), t.Held.Add(row.Held)
 }
-
