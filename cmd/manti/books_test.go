@@ -144,26 +144,35 @@ type balance struct {
 }
 
 // checkBalances waits until the projection has folded all, and holds its sums
-// against those of the events.
+// against those of the events, as of one moment: more may be on its way.
 func checkBalances(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
 	const folded = `SELECT (SELECT size FROM ledger.head) = (SELECT index FROM projections.checkpoints WHERE name = 'balances')`
-	poll(t, "the balances to be folded", func() bool {
-		var done bool
-		err := pool.QueryRow(t.Context(), folded).Scan(&done)
-		return err == nil && done
-	})
 	const live = `SELECT org_id, currency, calls, trim_scale(cost)::text, trim_scale(charge)::text, trim_scale(held)::text FROM projections.balances`
 	const summed = `SELECT org_id, charge_currency, count(*), trim_scale(sum(cost))::text, trim_scale(sum(charge))::text, trim_scale(sum(COALESCE(held, 0)))::text
 		FROM ledger.events e WHERE kind = 'RequestCompleted' AND NOT EXISTS (SELECT FROM ledger.supersedes s WHERE s.id = e.id) GROUP BY 1, 2`
-	if diff := cmp.Diff(readBalances(t, pool, summed), readBalances(t, pool, live)); diff != "" {
+	var events, balances map[string]balance
+	poll(t, "the balances to be folded", func() bool {
+		tx, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+		if err != nil {
+			return false
+		}
+		defer func() { _ = tx.Rollback(t.Context()) }() // nothing was written
+		done := false
+		if err := tx.QueryRow(t.Context(), folded).Scan(&done); err != nil || !done {
+			return false
+		}
+		events, balances = readBalances(t, tx, summed), readBalances(t, tx, live)
+		return true
+	})
+	if diff := cmp.Diff(events, balances); diff != "" {
 		t.Errorf("the balances aren't the sums of the events (-events +balances):\n%s", diff)
 	}
 }
 
-func readBalances(t testing.TB, pool *pgxpool.Pool, query string) map[string]balance {
+func readBalances(t testing.TB, tx pgx.Tx, query string) map[string]balance {
 	t.Helper()
-	rows, err := pool.Query(t.Context(), query)
+	rows, err := tx.Query(t.Context(), query)
 	if err != nil {
 		t.Fatal(err)
 	}
