@@ -79,6 +79,47 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// Operators may have a listener of their own, which callers don't reach.
+func TestOperatorsListener(t *testing.T) {
+	t.Parallel()
+	database, provider := dbtest.Open(t, dbtest.Options{}), startProvider(t)
+	env := provider.env().onDatabase(database.URL())
+	for _, own := range []bool{false, true} {
+		if own {
+			env = env.with("MANTI_ADMIN_LISTEN", "127.0.0.1:0")
+		}
+		p := serve(t, folder(t), env).ready()
+		operators := p.addr
+		if own {
+			operators = p.await(regexp.MustCompile(`"msg":"serving operators","address":"([^"]+)"`))[1]
+			for path, want := range map[string]int{"/metrics": http.StatusNotFound, "/healthz": http.StatusOK, "/readyz": http.StatusOK} {
+				if got := p.status(path); got != want {
+					t.Errorf("callers get %d from %s, want %d", got, path, want)
+				}
+			}
+			resp, err := client.Post("http://"+operators+"/v1/chat/completions", "application/json", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close() // only its status counts
+			if resp.StatusCode != http.StatusNotFound {
+				t.Errorf("operators' calls get %d", resp.StatusCode)
+			}
+		}
+		if s := call(t.Context(), "http://"+p.addr, testKey, ask{quick.path, quickModel, false}, "count me"); !s.whole {
+			t.Errorf("call: %+v", s)
+		}
+		p.poll("the call to be shipped and counted", func() bool {
+			metrics := fetch(t, "http://"+operators+"/metrics")
+			return strings.Contains(metrics, `manti_calls_total{endpoint="chat.completions",status="200"} 1`) && strings.Contains(metrics, "manti_spool_unshipped_records 0")
+		})
+		for _, path := range []string{"/healthz", "/readyz"} {
+			fetch(t, "http://"+operators+path)
+		}
+		p.stop()
+	}
+}
+
 // migrate prepares an empty database, and says who owns what.
 func TestMigrate(t *testing.T) {
 	t.Parallel()

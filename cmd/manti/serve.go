@@ -239,6 +239,7 @@ func (s *server) listen(failed chan<- error) []*http.Server {
 		admin := &http.Server{Handler: mux, ReadTimeout: headerTimeout, IdleTimeout: idleTimeout}
 		servers = append(servers, admin)
 		go func() { failed <- ignoreClosed(admin.Serve(s.admin)) }() // ends with Shutdown or Close
+		s.log.Info("serving operators", "address", s.admin.Addr().String())
 	}
 	s.log.Info("serving", "address", s.listener.Addr().String(), "version", version)
 	return servers
