@@ -1,8 +1,6 @@
 package main_test
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -34,15 +32,10 @@ const patience = 90 * time.Second
 // binary is the program, built once: as for an image, or with the race detector
 // if the tests have it.
 var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "manti-bin-")
-	if err != nil {
+	if err := os.Mkdir(binaryDir(), 0o755); err != nil { // other users run it too
 		return "", err
 	}
-	builtIn = dir
-	if err := os.Chmod(dir, 0o755); err != nil { // other users run it too
-		return "", err
-	}
-	path := filepath.Join(dir, "manti")
+	path := filepath.Join(binaryDir(), "manti")
 	args := []string{"build", "-o", path, "-ldflags", "-X main.version=" + testVersion}
 	build := exec.Command("go", append(args, ".")...)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -57,8 +50,8 @@ var binary = sync.OnceValues(func() (string, error) {
 
 const testVersion = "1.2.3-test"
 
-// builtIn is the binary's folder, to be removed at the end.
-var builtIn string
+// binaryDir is the binary's folder, of this test process alone.
+func binaryDir() string { return filepath.Join(os.TempDir(), "manti-bin-"+itoa(os.Getpid())) }
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -67,13 +60,11 @@ func TestMain(m *testing.M) {
 		_ = f.Value.Set("8") // a number is one
 	}
 	status := m.Run()
-	if builtIn != "" {
-		_ = os.RemoveAll(builtIn) // a temporary folder
-	}
+	_ = os.RemoveAll(binaryDir()) // a temporary folder, if it is there at all
 	os.Exit(status)
 }
 
-// settings are environment variables for a process.
+// environment is variables for a process.
 type environment map[string]string
 
 // with is a copy with more variables.
@@ -298,71 +289,3 @@ func folder(t testing.TB) string {
 
 // client makes the tests' requests; each test closes what it opened.
 var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: patience}
-
-// tape keeps what is written to it and lets others wait for it.
-type tape struct {
-	mu      sync.Mutex
-	text    bytes.Buffer  // guarded by mu
-	changed chan struct{} // guarded by mu; closed and replaced at each write
-	closed  bool          // guarded by mu
-}
-
-func newTape() *tape { return &tape{changed: make(chan struct{})} }
-
-func (b *tape) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.text.Write(p)
-	b.announce()
-	return len(p), nil
-}
-
-func (b *tape) close() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.closed = true
-	b.announce()
-}
-
-// announce wakes who waits; the caller holds mu.
-func (b *tape) announce() {
-	close(b.changed)
-	b.changed = make(chan struct{})
-}
-
-func (b *tape) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-var errSilent = errors.New("it never came")
-
-// await waits for a match and returns it with its groups.
-func (b *tape) await(line *regexp.Regexp) ([]string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	for {
-		b.mu.Lock()
-		m, closed, changed := line.FindStringSubmatch(b.text.String()), b.closed, b.changed
-		b.mu.Unlock()
-		if m != nil {
-			return m, nil
-		}
-		if closed {
-			return nil, errSilent
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-func tail(s string, n int) string {
-	if len(s) > n {
-		return "…" + s[len(s)-n:]
-	}
-	return s
-}
