@@ -54,3 +54,12 @@ func TestFingerprint(t *testing.T) {
 		}
 	}
 }
+
+func TestProgramCanBePasted(t *testing.T) {
+	t.Parallel()
+	for arg0, want := range map[string]string{"manti": "manti", "bin/manti": "bin/manti", "/tmp/go-build123/b001/exe/manti": "go run ./cmd/manti"} {
+		if got := program(arg0); got != want {
+			t.Errorf("%s: got %s, want %s", arg0, got, want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"manti/domain"
@@ -19,8 +20,17 @@ func (c *control) welcome(key domain.Secret) {
 	fmt.Fprintf(&b, "\nmanti serves %s. Your API key, shown this once:\n\n  %s\n\nTry it%s:\n\n", base, key.Reveal(), why)
 	fmt.Fprintf(&b, "  curl %s/v1/chat/completions -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' \\\n    -d '{\"model\": \"%s\", \"messages\": [{\"role\": \"user\", \"content\": \"Hello!\"}]}'\n\n", base, key.Reveal(), model)
 	fmt.Fprintf(&b, "and streamed:\n\n  curl -N %s/v1/chat/completions -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' \\\n    -d '{\"model\": \"%s\", \"stream\": true, \"messages\": [{\"role\": \"user\", \"content\": \"Hello!\"}]}'\n\n", base, key.Reveal(), model)
-	fmt.Fprintf(&b, "Then see what it cost: manti usage%s\n\n", c.dataHint())
+	fmt.Fprintf(&b, "Then see what it cost: %s usage%s\n\n", program(os.Args[0]), c.dataHint())
 	fmt.Fprint(c.io.out, b.String())
+}
+
+// program is how this program was called, for commands to paste: a binary that
+// `go run` built is gone when it ends.
+func program(arg0 string) string {
+	if strings.Contains(arg0, "/go-build") {
+		return "go run ./cmd/manti"
+	}
+	return arg0
 }
 
 // firstModel is a model that can be called with what is set up.
