@@ -7,25 +7,41 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// DecodeFast is Decode at a tenth of its cost for the one kind that there
-// are many of. It reads RequestCompleted exactly as Encode writes it: fields in
+// DecodeFast is Decode at a tenth of its cost for the kinds that there are many
+// of. It reads RequestCompleted and UsageCorrected exactly as Encode writes them: fields in
 // their order, no white space; for anything else it asks Decode, so both give
 // the same event or an error. The event's strings share the memory of one copy
 // of each part: who keeps a few of them for long should strings.Clone.
 func DecodeFast(e Encoded) (Event, error) {
-	if e.Kind == KindRequestCompleted && e.Private != nil {
-		if event, ok := decodeCall(e); ok {
-			return event, nil
-		}
+	if e.Private == nil {
+		return Decode(e)
+	}
+	var event Event
+	ok := false
+	switch e.Kind {
+	case KindRequestCompleted:
+		body := new(RequestCompleted)
+		event.Body = body
+		ok = decodeCall(e, &event, body, nil)
+	case KindUsageCorrected:
+		body := new(UsageCorrected)
+		event.Body = body
+		ok = decodeCall(e, &event, &body.Call, body)
+	}
+	if ok {
+		return event, nil
 	}
 	return Decode(e)
 }
 
-func decodeCall(e Encoded) (Event, bool) {
-	body := new(RequestCompleted)
-	event := Event{Body: body}
+// decodeCall reads a call and, if there is one, what a correction says beside it.
+func decodeCall(e Encoded, event *Event, body *RequestCompleted, correction *UsageCorrected) bool {
 	public := fastReader{rest: string(e.Public)}
-	public.literal(`{"v":1,"kind":"RequestCompleted","id":`)
+	if correction == nil {
+		public.literal(`{"v":1,"kind":"RequestCompleted","id":`)
+	} else {
+		public.literal(`{"v":1,"kind":"UsageCorrected","id":`)
+	}
 	public.id((*[16]byte)(&event.ID))
 	public.literal(`,"at":`)
 	public.time(&event.At)
@@ -34,19 +50,25 @@ func decodeCall(e Encoded) (Event, bool) {
 	}
 	public.literal(`,"body":`)
 	public.call(&body.RequestPublic)
-	public.literal(`}`)
-
 	private := fastReader{rest: string(e.Private)}
 	private.private(&body.Private)
+	if correction != nil {
+		correction.Basis = Basis(public.needStr("basis"))
+		correction.Reason = private.needStr("reason")
+	}
+	public.close()
+	public.literal(`}`)
+	private.close()
 
 	var erasable fastReader
 	if e.Erasable != nil {
 		erasable.rest = string(e.Erasable)
 		erasable.erasable(&body.Erasable)
 	}
-	return event, public.done() && private.done() && erasable.done()
+	return public.done() && private.done() && erasable.done()
 }
 
+// call reads a call's public members; its object stays open.
 func (r *fastReader) call(p *RequestPublic) {
 	r.open()
 	r.optID("request", (*[16]byte)(&p.Request))
@@ -78,9 +100,9 @@ func (r *fastReader) call(p *RequestPublic) {
 	if r.field("held") {
 		p.Held = r.decimal()
 	}
-	r.close()
 }
 
+// private reads a call's private members; its object stays open.
 func (r *fastReader) private(p *RequestPrivate) {
 	r.open()
 	p.Provider = r.needStr("provider")
@@ -108,7 +130,6 @@ func (r *fastReader) private(p *RequestPrivate) {
 	if r.field("flags") {
 		p.Flags = list(r, func(r *fastReader, s *string) { *s = r.str() })
 	}
-	r.close()
 }
 
 func (r *fastReader) attempt(a *Attempt) {

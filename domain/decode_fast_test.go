@@ -51,6 +51,15 @@ func variants(t testing.TB) []domain.Encoded {
 		}
 		all = append(all, enc)
 	}
+	for _, reason := range []string{"", "a reason", "\"\\ é"} {
+		e := samples()[6]
+		e.Body.(*domain.UsageCorrected).Reason = reason
+		enc, err := domain.Encode(e, domain.Salt{1}, domain.Salt{2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, enc)
+	}
 	return all
 }
 
@@ -74,7 +83,8 @@ func TestDecodeFastIsDecode(t *testing.T) {
 // place of an event.
 func TestDecodeFastMeetsSurprises(t *testing.T) {
 	t.Parallel()
-	for _, enc := range variants(t)[:1] {
+	all := variants(t)
+	for _, enc := range []domain.Encoded{all[0], all[len(all)-2]} {
 		for _, part := range []*[]byte{&enc.Public, &enc.Private, &enc.Erasable} {
 			whole := *part
 			for i := range whole {
@@ -92,10 +102,14 @@ func TestDecodeFastMeetsSurprises(t *testing.T) {
 
 func FuzzDecodeFast(f *testing.F) {
 	for _, enc := range variants(f) {
-		f.Add(enc.Public, enc.Private, enc.Erasable)
+		f.Add(enc.Kind == domain.KindUsageCorrected, enc.Public, enc.Private, enc.Erasable)
 	}
-	f.Fuzz(func(t *testing.T, public, private, erasable []byte) {
-		checkSame(t, domain.Encoded{Kind: domain.KindRequestCompleted, Public: public, Private: private, Erasable: erasable})
+	f.Fuzz(func(t *testing.T, correction bool, public, private, erasable []byte) {
+		kind := domain.KindRequestCompleted
+		if correction {
+			kind = domain.KindUsageCorrected
+		}
+		checkSame(t, domain.Encoded{Kind: kind, Public: public, Private: private, Erasable: erasable})
 	})
 }
 

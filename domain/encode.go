@@ -60,8 +60,11 @@ func Encode(e Event, private, erasable Salt) (Encoded, error) {
 	if err := check(e); err != nil {
 		return Encoded{}, fmt.Errorf("encode %s %s: %w", e.Body.Kind(), e.ID, err)
 	}
-	if r, ok := e.Body.(*RequestCompleted); ok {
-		return encodeRequest(e, r, private, erasable), nil
+	switch b := e.Body.(type) {
+	case *RequestCompleted:
+		return encodeRequest(e, b, private, erasable), nil
+	case *UsageCorrected:
+		return encodeCorrection(e, b, private, erasable), nil
 	}
 	pub, priv, eras := e.Body.parts()
 	out := Encoded{ID: e.ID, Kind: e.Body.Kind()}
@@ -90,6 +93,17 @@ func encodeRequest(e Event, r *RequestCompleted, private, erasable Salt) Encoded
 	if r.Erasable.orNil() != nil {
 		out.ErasableSalt = erasable
 		out.Erasable = r.Erasable.appendJSON(make([]byte, 0, 256))
+	}
+	return out
+}
+
+func encodeCorrection(e Event, u *UsageCorrected, private, erasable Salt) Encoded {
+	out := Encoded{ID: e.ID, Kind: KindUsageCorrected, PrivateSalt: private}
+	out.Public = appendEnvelope(make([]byte, 0, 1024), e, u.appendPublic)
+	out.Private = u.appendPrivate(make([]byte, 0, 1024))
+	if u.Call.Erasable.orNil() != nil {
+		out.ErasableSalt = erasable
+		out.Erasable = u.Call.Erasable.appendJSON(make([]byte, 0, 256))
 	}
 	return out
 }
@@ -237,6 +251,14 @@ func newBody(k Kind) slotted {
 		return &KeyRevoked{}
 	case KindPricesPublished:
 		return &PricesPublished{}
+	case KindUsageCorrected:
+		return &UsageCorrected{}
+	case KindRejectionAnswered:
+		return &RejectionAnswered{}
+	case KindPersonForgotten:
+		return &PersonForgotten{}
+	case KindOriginStarted:
+		return &OriginStarted{}
 	}
 	return nil
 }

@@ -137,13 +137,18 @@ func appendList[T any](o *object, n string, items []T, one func([]byte, T) []byt
 
 func (r *RequestPublic) appendJSON(b []byte) []byte {
 	o := openObject(b)
-	appendIDIf(&o, "request", r.Request)
-	appendIDIf(&o, "supersedes", r.Supersedes)
-	appendID(&o, "org", r.Org)
-	appendID(&o, "project", r.Project)
-	appendIDIf(&o, "key", r.Key)
-	appendIDIf(&o, "user", r.User)
-	appendIDIf(&o, "service", r.Service)
+	r.appendMembers(&o)
+	return o.close()
+}
+
+func (r *RequestPublic) appendMembers(o *object) {
+	appendIDIf(o, "request", r.Request)
+	appendIDIf(o, "supersedes", r.Supersedes)
+	appendID(o, "org", r.Org)
+	appendID(o, "project", r.Project)
+	appendIDIf(o, "key", r.Key)
+	appendIDIf(o, "user", r.User)
+	appendIDIf(o, "service", r.Service)
 	o.string("dialect", r.Dialect)
 	o.string("endpoint", r.Endpoint)
 	o.bool("stream", r.Stream)
@@ -163,17 +168,21 @@ func (r *RequestPublic) appendJSON(b []byte) []byte {
 	if !r.Held.IsZero() {
 		o.amount("held", r.Held)
 	}
-	return o.close()
 }
 
 func (r *RequestPrivate) appendJSON(b []byte) []byte {
 	o := openObject(b)
+	r.appendMembers(&o)
+	return o.close()
+}
+
+func (r *RequestPrivate) appendMembers(o *object) {
 	o.string("provider", r.Provider)
 	o.stringIf("host", r.Host)
 	o.stringIf("region", r.Region)
-	appendIDIf(&o, "credential", r.Credential)
+	appendIDIf(o, "credential", r.Credential)
 	o.price("cost", r.Cost)
-	appendList(&o, "attempts", r.Attempts, func(b []byte, a Attempt) []byte { return a.appendJSON(b) })
+	appendList(o, "attempts", r.Attempts, func(b []byte, a Attempt) []byte { return a.appendJSON(b) })
 	if len(r.RawUsage) > 0 {
 		o.name("raw_usage")
 		o.b = append(o.b, r.RawUsage...)
@@ -181,11 +190,10 @@ func (r *RequestPrivate) appendJSON(b []byte) []byte {
 	o.stringIf("route_version", r.RouteVersion)
 	o.stringIf("config_version", r.ConfigVersion)
 	o.stringIf("replica", r.Replica)
-	appendIDIf(&o, "spool", r.Spool)
+	appendIDIf(o, "spool", r.Spool)
 	o.uintIf("epoch", r.Epoch)
-	appendList(&o, "paid_from", r.PaidFrom, func(b []byte, l Lease) []byte { return l.appendJSON(b) })
-	appendList(&o, "flags", r.Flags, appendString)
-	return o.close()
+	appendList(o, "paid_from", r.PaidFrom, func(b []byte, l Lease) []byte { return l.appendJSON(b) })
+	appendList(o, "flags", r.Flags, appendString)
 }
 
 func (e *RequestErasable) appendJSON(b []byte) []byte {

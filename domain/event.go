@@ -18,18 +18,27 @@ const (
 	KindKeyIssued        Kind = "KeyIssued"
 	KindKeyRevoked       Kind = "KeyRevoked"
 	KindPricesPublished  Kind = "PricesPublished"
+	// KindUsageCorrected is a call too: whoever folds calls folds both.
+	KindUsageCorrected    Kind = "UsageCorrected"
+	KindRejectionAnswered Kind = "RejectionAnswered"
+	KindPersonForgotten   Kind = "PersonForgotten"
+	KindOriginStarted     Kind = "OriginStarted"
 )
 
-// ControlKinds are the kinds that commands decide by. They are few, and found
+// controlKinds are the kinds that commands decide by. They are few, and found
 // by an index of their own, so that a backlog of usage costs a command
 // nothing.
 var controlKinds = map[Kind]bool{
 	KindOrgCreated: true, KindProjectCreated: true, KindKeyIssued: true, KindKeyRevoked: true, KindPricesPublished: true,
+	KindRejectionAnswered: true, KindPersonForgotten: true, KindOriginStarted: true,
 }
 
 // IsControl reports whether events of the kind configure manti, rather than
 // record usage or money.
 func (k Kind) IsControl() bool { return controlKinds[k] }
+
+// IsCall reports whether events of the kind say what a call used and costs.
+func (k Kind) IsCall() bool { return k == KindRequestCompleted || k == KindUsageCorrected }
 
 // An Event is one immutable fact. Its Body says which kind it is of.
 type Event struct {

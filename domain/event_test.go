@@ -74,6 +74,10 @@ func samples() []domain.Event {
 			Private: domain.KeySecret{Hash: strings.Repeat("ab", 32), Hint: "wxyz"}, Erasable: domain.Named{Name: "CI"}},
 		&domain.KeyRevoked{Org: id[domain.OrgID](3), Project: id[domain.ProjectID](4), Key: id[domain.KeyID](5)},
 		&domain.PricesPublished{Number: 1, Digest: strings.Repeat("cd", 32), Private: book},
+		&domain.UsageCorrected{Call: *full, Basis: domain.Rerate, Reason: "the list price of \"gpt-4o\" was wrong <&>"},
+		&domain.RejectionAnswered{Digest: strings.Repeat("ef", 32), Cause: "sent twice by a test"},
+		&domain.PersonForgotten{User: id[domain.UserID](6), Indexes: []int64{3, 5, 1 << 24}, Through: 1<<24 + 1},
+		&domain.OriginStarted{Origin: "manti/b", Previous: "manti/a\n7\nhash\n\n— manti/a sig\n", Size: 5, Missing: []domain.IndexRange{{From: 5, To: 7}}, Cause: "the disk was lost"},
 	}
 	var events []domain.Event
 	for i, b := range bodies {
@@ -229,6 +233,96 @@ func TestEncodeRefuses(t *testing.T) {
 	}
 }
 
+func TestEncodeRefusesEvidence(t *testing.T) {
+	t.Parallel()
+	call := *samples()[0].Body.(*domain.RequestCompleted)
+	first, negative := call, call
+	first.Supersedes = domain.EventID{}
+	negative.Charge.Amount = decimal.New(-1, 0)
+	long := strings.Repeat("x", domain.MaxReason+1)
+	digest := strings.Repeat("ef", 32)
+	many := make([]int64, domain.MaxForgotten+1)
+	for i := range many {
+		many[i] = int64(i)
+	}
+	tests := []struct {
+		name string
+		body domain.Body
+	}{
+		{"a correction of nothing", &domain.UsageCorrected{Call: first, Basis: domain.Manual}},
+		{"a correction of no basis", &domain.UsageCorrected{Call: call}},
+		{"a correction to less than nothing", &domain.UsageCorrected{Call: negative, Basis: domain.Manual}},
+		{"a correction with a long reason", &domain.UsageCorrected{Call: call, Basis: domain.Manual, Reason: long}},
+		{"an answer to no digest", &domain.RejectionAnswered{Cause: "x"}},
+		{"an answer in capitals", &domain.RejectionAnswered{Digest: strings.ToUpper(digest), Cause: "x"}},
+		{"an answer without a cause", &domain.RejectionAnswered{Digest: digest}},
+		{"an answer with a long cause", &domain.RejectionAnswered{Digest: digest, Cause: long}},
+		{"nothing forgotten", &domain.PersonForgotten{Through: 1}},
+		{"too much forgotten", &domain.PersonForgotten{Indexes: many, Through: 5000}},
+		{"a part forgotten twice", &domain.PersonForgotten{Indexes: []int64{1, 1}, Through: 5}},
+		{"parts out of order", &domain.PersonForgotten{Indexes: []int64{2, 1}, Through: 5}},
+		{"a part below the ledger", &domain.PersonForgotten{Indexes: []int64{-1}, Through: 5}},
+		{"a part beyond the ledger", &domain.PersonForgotten{Indexes: []int64{5}, Through: 5}},
+		{"an origin without a name", &domain.OriginStarted{Cause: "x"}},
+		{"an origin without a cause", &domain.OriginStarted{Origin: "x"}},
+		{"an origin after no checkpoint", &domain.OriginStarted{Origin: "x", Previous: strings.Repeat("x", domain.MaxNote+1), Cause: "x"}},
+		{"an origin at no size", &domain.OriginStarted{Origin: "x", Size: -1, Cause: "x"}},
+		{"an origin that misses nothing", &domain.OriginStarted{Origin: "x", Missing: []domain.IndexRange{{From: 3, To: 3}}, Cause: "x"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			e := samples()[0]
+			e.Body = test.body
+			if _, err := domain.Encode(e, domain.Salt{}, domain.Salt{}); err == nil {
+				t.Error("got no error")
+			}
+		})
+	}
+}
+
+// The largest event of each kind of evidence is within what a record may be.
+func TestEvidenceFitsARecord(t *testing.T) {
+	t.Parallel()
+	indexes := make([]int64, domain.MaxForgotten)
+	for i := range indexes {
+		indexes[i] = 1<<62 + int64(i)
+	}
+	missing := make([]domain.IndexRange, domain.MaxMissing)
+	for i := range missing {
+		missing[i] = domain.IndexRange{From: 1 << 62, To: 1<<62 + 1}
+	}
+	text := strings.Repeat("é", domain.MaxReason/2)
+	for _, body := range []domain.Body{
+		&domain.PersonForgotten{Indexes: indexes, Through: 1<<62 + 5000},
+		&domain.OriginStarted{Origin: strings.Repeat("o", domain.MaxOrigin), Previous: strings.Repeat("n", domain.MaxNote), Missing: missing, Cause: text},
+		&domain.RejectionAnswered{Digest: strings.Repeat("ef", 32), Cause: text},
+	} {
+		e := samples()[0]
+		e.Body = body
+		enc, err := domain.Encode(e, domain.Salt{}, domain.Salt{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(enc.AppendRecord(nil)); n > domain.MaxRecordBytes {
+			t.Errorf("%s: a record of %d bytes", enc.Kind, n)
+		}
+	}
+}
+
+func TestCallOf(t *testing.T) {
+	t.Parallel()
+	for _, e := range samples() {
+		call, ok := domain.CallOf(e.Body)
+		if ok != e.Body.Kind().IsCall() {
+			t.Errorf("%s: a call: %t", e.Body.Kind(), ok)
+		}
+		if ok && (call.RequestID(e.ID) != id[domain.EventID](1) || e.Body.Kind().IsControl()) {
+			t.Errorf("%s: %+v", e.Body.Kind(), call)
+		}
+	}
+}
+
 func TestNewerEncodingsAreNamedAsSuch(t *testing.T) {
 	t.Parallel()
 	for _, public := range []string{
@@ -344,13 +438,29 @@ func TestHandWrittenEncodingIsTheTags(t *testing.T) {
 	r.Erasable.EndUser = "\"\\\b\f\n\r\t\x01\x1f\x7f é \u2028\u2029 😀 <>&"
 	r.Erasable.Tags = map[string]string{"z\n": "\u2028", "": "x", "a": ""}
 	r.Private.Flags = []string{"b", "a"}
-	for _, e := range []domain.Event{full, strange, {ID: full.ID, At: full.At, Body: &domain.RequestCompleted{RequestPublic: domain.RequestPublic{Charge: domain.Price{Currency: "USD"}}, Private: domain.RequestPrivate{Cost: domain.Price{Currency: "USD"}}}}} {
+	correction, bare := samples()[6], samples()[6]
+	correction.Body.(*domain.UsageCorrected).Reason = "\"\\ é \u2028 <>&"
+	call := correction.Body.(*domain.UsageCorrected).Call
+	bare.Body = &domain.UsageCorrected{Basis: domain.Waive, Call: domain.RequestCompleted{
+		RequestPublic: domain.RequestPublic{Request: call.Request, Supersedes: call.Supersedes, Charge: domain.Price{Currency: "USD"}}, Private: domain.RequestPrivate{Cost: domain.Price{Currency: "USD"}}}}
+	for _, e := range []domain.Event{full, strange, correction, bare, {ID: full.ID, At: full.At, Body: &domain.RequestCompleted{RequestPublic: domain.RequestPublic{Charge: domain.Price{Currency: "USD"}}, Private: domain.RequestPrivate{Cost: domain.Price{Currency: "USD"}}}}} {
 		enc, err := domain.Encode(e, domain.Salt{1}, domain.Salt{2})
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := e.Body.(*domain.RequestCompleted)
-		if want := plain(r.Private); string(enc.Private) != want {
+		r, _ := domain.CallOf(e.Body)
+		public, private := any(r.RequestPublic), any(r.Private)
+		if c, ok := e.Body.(*domain.UsageCorrected); ok {
+			public = struct {
+				domain.RequestPublic
+				Basis domain.Basis `json:"basis"`
+			}{r.RequestPublic, c.Basis}
+			private = struct {
+				domain.RequestPrivate
+				Reason string `json:"reason"`
+			}{r.Private, c.Reason}
+		}
+		if want := plain(private); string(enc.Private) != want {
 			t.Errorf("private:\ngot  %s\nwant %s", enc.Private, want)
 		}
 		if enc.Erasable != nil {
@@ -358,7 +468,7 @@ func TestHandWrittenEncodingIsTheTags(t *testing.T) {
 				t.Errorf("erasable:\ngot  %s\nwant %s", enc.Erasable, want)
 			}
 		}
-		if want := `"body":` + plain(r.RequestPublic) + "}"; !strings.HasSuffix(string(enc.Public), want) {
+		if want := `"body":` + plain(public) + "}"; !strings.HasSuffix(string(enc.Public), want) {
 			t.Errorf("public:\ngot  %s\nwant …%s", enc.Public, want)
 		}
 	}
