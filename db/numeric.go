@@ -73,6 +73,15 @@ func (numericCodec) DecodeValue(_ *pgtype.Map, _ uint32, format int16, src []byt
 	return decodeNumeric(format, src)
 }
 
+// AppendNumeric appends d as numeric's binary format has it, without a length:
+// for who writes COPY by hand. It refuses what numeric can't hold.
+func AppendNumeric(buf []byte, d decimal.Decimal) ([]byte, error) {
+	if err := checkRange(d); err != nil {
+		return buf, err
+	}
+	return appendNumeric(buf, d), nil
+}
+
 type encodePlan struct{ format int16 }
 
 func (p encodePlan) Encode(value any, buf []byte) ([]byte, error) {
@@ -88,13 +97,13 @@ func (p encodePlan) Encode(value any, buf []byte) ([]byte, error) {
 	default:
 		return nil, fmt.Errorf("encode numeric: unexpected %T", value)
 	}
+	if p.format == pgtype.BinaryFormatCode {
+		return AppendNumeric(buf, d)
+	}
 	if err := checkRange(d); err != nil {
 		return nil, err
 	}
-	if p.format == pgtype.TextFormatCode {
-		return append(buf, plainText(d)...), nil
-	}
-	return appendNumeric(buf, d), nil
+	return append(buf, plainText(d)...), nil
 }
 
 type scanPlan struct{ format int16 }

@@ -12,7 +12,19 @@ import (
 
 	"manti/db"
 	"manti/domain"
+	"manti/ledger/internal/row"
 )
+
+// A Place is where an event stands in the ledger.
+type Place struct {
+	// Index is NoIndex for an event that isn't in the ledger.
+	Index int64
+	// RecordedAt is when the ledger took it, in whole microseconds.
+	RecordedAt time.Time
+}
+
+// NoIndex is the index of what was rejected.
+const NoIndex = -1
 
 // Result says what became of each event of an Append: Appended + Duplicates +
 // len(Rejected) is their number.
@@ -24,6 +36,10 @@ type Result struct {
 	// Rejected are those that can't be in the ledger. Each is an alarm; its
 	// record stands in ledger.rejected.
 	Rejected []Rejection
+	// Places has one for each event given, in the same order: for a duplicate the
+	// one it has had since it was appended, NoIndex for what was rejected. After
+	// an error those that aren't known to be in the ledger have NoIndex too.
+	Places []Place
 	// Size is the ledger's size after the last commit, 0 if nothing was sent.
 	Size int64
 	// RecordedAt is when the last events were recorded.
@@ -49,19 +65,20 @@ func (l *Ledger) Append(ctx context.Context, events []domain.Encoded) (Result, e
 
 // prepared is all of an append that needs no database.
 type prepared struct {
-	mem        *arena
-	rounds     [][]row
+	mem        *row.Arena
+	given      int // how many events
+	rounds     [][]row.Row
 	rejections []rejection
 }
 
 // prepare makes the events ready. release takes the memory back.
 func (l *Ledger) prepare(events []domain.Encoded) *prepared {
-	mem, ok := l.arenas.Get().(*arena)
+	mem, ok := l.arenas.Get().(*row.Arena)
 	if !ok {
-		mem = new(arena)
+		mem = new(row.Arena)
 	}
-	p := &prepared{mem: mem}
-	p.rounds, p.rejections = l.newRows(events, mem)
+	p := &prepared{mem: mem, given: len(events)}
+	p.rounds, p.rejections = newRows(events, mem)
 	return p
 }
 
@@ -69,7 +86,10 @@ func (l *Ledger) release(p *prepared) { l.arenas.Put(p.mem) }
 
 // write appends what is prepared; it may be called again after an error.
 func (l *Ledger) write(ctx context.Context, p *prepared) (Result, error) {
-	var res Result
+	res := Result{Places: make([]Place, p.given)}
+	for i := range res.Places {
+		res.Places[i].Index = NoIndex
+	}
 	rejections := slices.Clone(p.rejections)
 	for _, rows := range p.rounds {
 		if err := l.appendRows(ctx, rows, &res, &rejections); err != nil {
@@ -87,12 +107,13 @@ func (l *Ledger) write(ctx context.Context, p *prepared) (Result, error) {
 
 // newRows makes the events ready, in rounds that have each id once: whether the
 // second of an id is the same event is known when the first is in the ledger.
-func (l *Ledger) newRows(events []domain.Encoded, mem *arena) (rounds [][]row, rejections []rejection) {
-	mem.reset()
-	rounds = append(rounds, make([]row, 0, len(events)))
+func newRows(events []domain.Encoded, mem *row.Arena) (rounds [][]row.Row, rejections []rejection) {
+	mem.Reset()
+	rounds = append(rounds, make([]row.Row, 0, len(events)))
 	seen := make(map[domain.EventID]int, len(events))
-	for _, enc := range events {
-		r, err := l.newRow(enc, mem)
+	for i, enc := range events {
+		r, err := row.New(enc, mem)
+		r.Nth = i
 		if err != nil {
 			rejections = append(rejections, rejectRow(r, "can't be read: "+err.Error(), ""))
 			continue
@@ -108,7 +129,7 @@ func (l *Ledger) newRows(events []domain.Encoded, mem *arena) (rounds [][]row, r
 }
 
 // appendRows adds to res and rejections what is committed.
-func (l *Ledger) appendRows(ctx context.Context, rows []row, res *Result, rejections *[]rejection) error {
+func (l *Ledger) appendRows(ctx context.Context, rows []row.Row, res *Result, rejections *[]rejection) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -118,7 +139,7 @@ func (l *Ledger) appendRows(ctx context.Context, rows []row, res *Result, reject
 	}
 	switch {
 	case err == nil:
-		res.add(done.Result)
+		res.add(done)
 		*rejections = append(*rejections, done.rejections...)
 		return nil
 	case !isRefusal(err):
@@ -134,21 +155,31 @@ func (l *Ledger) appendRows(ctx context.Context, rows []row, res *Result, reject
 	return l.appendRows(ctx, rows[half:], res, rejections)
 }
 
-func (r *Result) add(more Result) {
+func (r *Result) add(more appended) {
 	r.Appended += more.Appended
 	r.Duplicates += more.Duplicates
 	if more.Size > 0 {
 		r.Size, r.RecordedAt = more.Size, more.RecordedAt
+	}
+	for _, p := range more.placed {
+		r.Places[p.nth] = p.Place
 	}
 }
 
 // appended is what one transaction did.
 type appended struct {
 	Result
+	placed     []placed
 	rejections []rejection
 }
 
-func (l *Ledger) appendOnce(ctx context.Context, rows []row, dedup bool) (done appended, err error) {
+// placed is the place of the nth event that was given.
+type placed struct {
+	nth int
+	Place
+}
+
+func (l *Ledger) appendOnce(ctx context.Context, rows []row.Row, dedup bool) (done appended, err error) {
 	partitioned := int64(0)
 	err = db.InTx(ctx, l.pool, db.TxOptions{}, func(ctx context.Context, tx pgx.Tx) error {
 		a, err := l.lockHead(ctx, tx)

@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"bytes"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -178,6 +179,63 @@ func TestRefusedRecordsKeepNoOtherOut(t *testing.T) {
 			t.Errorf("event %d: %q %s", i, reason, state)
 		}
 	}
+}
+
+// Each event's place is told, however it came to be in the ledger.
+func TestAppendTellsEveryPlace(t *testing.T) {
+	t.Parallel()
+	database := dbtest.Open(t, dbtest.Options{})
+	pool := database.Pool(t, "manti_writer")
+	l := ledger.New(pool)
+	if _, err := database.Pool(t, "").Exec(t.Context(), `ALTER TABLE ledger.events ADD CONSTRAINT no_cursed CHECK (model <> 'cursed')`); err != nil {
+		t.Fatal(err)
+	}
+	cursed := newCall()
+	cursed.Model = "cursed"
+	unreadable := calls(t, 1)[0]
+	unreadable.Public = unreadable.Public[:100]
+	nothingThere := encode(t, domain.Event{Body: superseding(newID[domain.EventID]())})
+	a := calls(t, 12)
+	other := encode(t, domain.Event{ID: a[1].ID, Body: newCall()})
+	correction := encode(t, domain.Event{Body: superseding(a[2].ID)})
+
+	first := mustAppend(t, l, a[:3]...)
+	tests := []struct {
+		name   string
+		events []domain.Encoded
+		there  []bool
+	}{
+		{"all new", a[3:5], []bool{true, true}},
+		{"all there", []domain.Encoded{a[2], a[0]}, []bool{true, true}},
+		{"none", nil, nil},
+		{"twice, and in another round", []domain.Encoded{a[5], a[5], a[0], a[5], other}, []bool{true, true, true, true, false}},
+		{"cut in halves", []domain.Encoded{a[6], encode(t, domain.Event{Body: cursed}), a[7], a[1], unreadable, a[8]}, []bool{true, false, true, true, false, true}},
+		{"superseding", []domain.Encoded{nothingThere, correction, a[9], correction}, []bool{false, true, true, true}},
+		{"all of them again", append(slices.Clone(a), correction), append(slices.Repeat([]bool{true}, 10), true, true, true)},
+	}
+	for _, tt := range tests {
+		res := mustAppend(t, l, tt.events...)
+		if len(res.Places) != len(tt.events) {
+			t.Fatalf("%s: %d places for %d events", tt.name, len(res.Places), len(tt.events))
+		}
+		for i, place := range res.Places {
+			if !tt.there[i] {
+				if place != (ledger.Place{Index: ledger.NoIndex}) {
+					t.Errorf("%s: event %d was rejected, place %+v", tt.name, i, place)
+				}
+				continue
+			}
+			entry, err := ledger.Get(t.Context(), pool, tt.events[i].ID)
+			if want := (ledger.Place{Index: entry.Index, RecordedAt: entry.RecordedAt}); err != nil || place != want {
+				t.Errorf("%s: event %d: place %+v, want %+v, %v", tt.name, i, place, want, err)
+			}
+		}
+	}
+	again := mustAppend(t, l, a[:3]...)
+	if diff := cmp.Diff(first.Places, again.Places); diff != "" {
+		t.Errorf("appended again, places (-first +again):\n%s", diff)
+	}
+	checkInvariants(t, pool, 0)
 }
 
 func TestUnreadableEventsAreRejected(t *testing.T) {

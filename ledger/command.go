@@ -13,6 +13,7 @@ import (
 
 	"manti/db"
 	"manti/domain"
+	"manti/ledger/internal/row"
 )
 
 // Decide returns the events that follow from what the projections of its
@@ -112,7 +113,7 @@ func (a *appender) decide(ctx context.Context, reads []Projection, decide Decide
 	}
 	entries := make([]Entry, len(rows))
 	for i := range rows {
-		entries[i] = Entry{Index: first + int64(i), RecordedAt: a.at, Event: events[i], Canonical: bytes.Clone(rows[i].canonical)}
+		entries[i] = Entry{Index: first + int64(i), RecordedAt: a.at, Event: events[i], Canonical: bytes.Clone(rows[i].Canonical)}
 	}
 	return entries, a.fold(ctx, reads)
 }
@@ -133,9 +134,9 @@ func (a *appender) fold(ctx context.Context, reads []Projection) error {
 	return nil
 }
 
-func (a *appender) encode(events []domain.Event) ([]row, error) {
-	rows := make([]row, 0, len(events))
-	mem := new(arena)
+func (a *appender) encode(events []domain.Event) ([]row.Row, error) {
+	rows := make([]row.Row, 0, len(events))
+	mem := new(row.Arena)
 	seen := make(map[domain.EventID]bool, len(events))
 	for i := range events {
 		if events[i].At.IsZero() {
@@ -145,7 +146,7 @@ func (a *appender) encode(events []domain.Event) ([]row, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
-		r, err := a.l.newRow(enc, mem)
+		r, err := row.New(enc, mem)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 		}

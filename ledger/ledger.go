@@ -29,7 +29,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/shopspring/decimal"
 
 	"manti/db"
 	"manti/domain"
@@ -56,9 +55,8 @@ type Querier interface {
 
 // Ledger appends to one database. It is for concurrent use.
 type Ledger struct {
-	pool    *pgxpool.Pool
-	numeric pgtype.EncodePlan
-	arenas  sync.Pool // of *arena
+	pool   *pgxpool.Pool
+	arenas sync.Pool // of *row.Arena
 
 	// partitioned is the first index for which this process knows no partition.
 	partitioned atomic.Int64
@@ -67,13 +65,7 @@ type Ledger struct {
 // New returns a ledger on the pool, which must come from db.Open and run as the
 // writer. It asks the database nothing.
 func New(pool *pgxpool.Pool) *Ledger {
-	types := pgtype.NewMap()
-	db.RegisterTypes(types)
-	numeric, _ := types.TypeForOID(pgtype.NumericOID)
-	return &Ledger{
-		pool:    pool,
-		numeric: numeric.Codec.PlanEncode(types, pgtype.NumericOID, pgtype.BinaryFormatCode, decimal.Decimal{}),
-	}
+	return &Ledger{pool: pool}
 }
 
 // Head is the state of the ledger's end.

@@ -9,6 +9,7 @@ import (
 
 	"manti/db"
 	"manti/domain"
+	"manti/ledger/internal/row"
 )
 
 // A Rejection is a record that can't be in the ledger for what it is.
@@ -28,8 +29,8 @@ type rejection struct {
 	epoch  uint64
 }
 
-func rejectRow(r row, reason, state string) rejection {
-	return rejection{Rejection{r.enc.ID, reason, state}, r.enc.AppendRecord(nil), r.spool, r.epoch}
+func rejectRow(r row.Row, reason, state string) rejection {
+	return rejection{Rejection{r.Encoded.ID, reason, state}, r.Encoded.AppendRecord(nil), r.Spool, r.Epoch}
 }
 
 // reject keeps the records. One that is there already stays as it is.

@@ -1,16 +1,18 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"io"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"manti/domain"
+	"manti/ledger/internal/row"
 )
 
 // An appender is a transaction that holds the head.
@@ -62,7 +64,7 @@ func (l *Ledger) lockHead(ctx context.Context, tx pgx.Tx) (*appender, error) {
 // looks for ids that are there already; without, those end the transaction with
 // a unique violation of ledger.ids. That is the cheaper way: an id comes twice
 // only after a crash or an outage.
-func (a *appender) append(ctx context.Context, rows []row, dedup bool) (err error) {
+func (a *appender) append(ctx context.Context, rows []row.Row, dedup bool) (err error) {
 	if dedup {
 		if rows, err = a.dropKnown(ctx, rows); err != nil {
 			return err
@@ -84,20 +86,23 @@ func (a *appender) append(ctx context.Context, rows []row, dedup bool) (err erro
 	if err := a.finish(ctx, rows); err != nil {
 		return err
 	}
+	for i := range rows {
+		a.placed = append(a.placed, placed{rows[i].Nth, Place{a.size + int64(i), a.at}})
+	}
 	a.Appended += len(rows)
 	a.Size, a.size = a.size+int64(len(rows)), a.size+int64(len(rows))
 	return nil
 }
 
 // dropKnown takes out the rows whose ids are in the ledger.
-func (a *appender) dropKnown(ctx context.Context, rows []row) ([]row, error) {
-	const query = `SELECT i.id, i.index, e.canonical FROM ledger.ids i JOIN ledger.events e ON e.index = i.index WHERE i.id = ANY($1)`
+func (a *appender) dropKnown(ctx context.Context, rows []row.Row) ([]row.Row, error) {
+	const query = `SELECT i.id, i.index, e.recorded_at, e.canonical FROM ledger.ids i JOIN ledger.events e ON e.index = i.index WHERE i.id = ANY($1)`
 	ids := make([]domain.EventID, len(rows))
 	for i := range rows {
-		ids[i] = rows[i].enc.ID
+		ids[i] = rows[i].Encoded.ID
 	}
 	type known struct {
-		index     int64
+		Place
 		canonical []byte
 	}
 	found, err := a.tx.Query(ctx, query, uuids(ids))
@@ -107,23 +112,25 @@ func (a *appender) dropKnown(ctx context.Context, rows []row) ([]row, error) {
 	there := make(map[domain.EventID]known)
 	var id [16]byte
 	var k known
-	_, err = pgx.ForEachRow(found, []any{&id, &k.index, &k.canonical}, func() error {
+	_, err = pgx.ForEachRow(found, []any{&id, &k.Index, &k.RecordedAt, &k.canonical}, func() error {
+		k.RecordedAt = k.RecordedAt.UTC()
 		there[id] = k
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look for known ids: %w", err)
 	}
-	kept := make([]row, 0, len(rows))
+	kept := make([]row.Row, 0, len(rows))
 	for _, r := range rows {
-		k, is := there[r.enc.ID]
+		k, is := there[r.Encoded.ID]
 		switch {
 		case !is:
 			kept = append(kept, r)
-		case r.sameEvent(k.canonical):
+		case bytes.Equal(r.Canonical, k.canonical):
 			a.Duplicates++
+			a.placed = append(a.placed, placed{r.Nth, k.Place})
 		default:
-			a.rejections = append(a.rejections, rejectRow(r, fmt.Sprintf("same id, other bytes: the ledger has another event at index %d", k.index), stateUnique))
+			a.rejections = append(a.rejections, rejectRow(r, fmt.Sprintf("same id, other bytes: the ledger has another event at index %d", k.Index), stateUnique))
 		}
 	}
 	return kept, nil
@@ -131,11 +138,11 @@ func (a *appender) dropKnown(ctx context.Context, rows []row) ([]row, error) {
 
 // dropSuperseding takes out the rows that supersede what isn't in the ledger or
 // has been superseded. Corrections are rare, so mostly it has nothing to ask.
-func (a *appender) dropSuperseding(ctx context.Context, rows []row) ([]row, error) {
+func (a *appender) dropSuperseding(ctx context.Context, rows []row.Row) ([]row.Row, error) {
 	var targets []domain.EventID
 	for i := range rows {
-		if !rows[i].supersedes.IsZero() {
-			targets = append(targets, rows[i].supersedes)
+		if !rows[i].Supersedes.IsZero() {
+			targets = append(targets, rows[i].Supersedes)
 		}
 	}
 	if len(targets) == 0 {
@@ -145,13 +152,13 @@ func (a *appender) dropSuperseding(ctx context.Context, rows []row) ([]row, erro
 	if err != nil {
 		return nil, err
 	}
-	kept := make([]row, 0, len(rows))
+	kept := make([]row.Row, 0, len(rows))
 	for _, r := range rows {
 		if reason := state.refuse(&r); reason != "" {
 			a.rejections = append(a.rejections, rejectRow(r, reason, stateUnique))
 			continue
 		}
-		state.there[r.enc.ID] = true
+		state.there[r.Encoded.ID] = true
 		kept = append(kept, r)
 	}
 	return kept, nil
@@ -165,7 +172,7 @@ type supersession struct {
 }
 
 func (a *appender) superseded(ctx context.Context, targets []domain.EventID) (supersession, error) {
-	const query = `SELECT i.id, s.by FROM ledger.ids i LEFT JOIN ledger.supersedes s ON s.id = i.id WHERE i.id = ANY($1)`
+	const query = `SELECT i.id, s.by FROM ledger.ids i LEFT JOIN ledger.Supersedes s ON s.id = i.id WHERE i.id = ANY($1)`
 	state := supersession{make(map[domain.EventID]bool), make(map[domain.EventID]domain.EventID)}
 	found, err := a.tx.Query(ctx, query, uuids(targets))
 	if err != nil {
@@ -188,92 +195,56 @@ func (a *appender) superseded(ctx context.Context, targets []domain.EventID) (su
 
 // refuse says why r can't supersede what it says, "" if it can or is itself
 // what did.
-func (s supersession) refuse(r *row) string {
-	target := r.supersedes
+func (s supersession) refuse(r *row.Row) string {
+	target := r.Supersedes
 	by, taken := s.by[target]
 	switch {
-	case target.IsZero() || taken && by == r.enc.ID:
+	case target.IsZero() || taken && by == r.Encoded.ID:
 		return ""
-	case target == r.enc.ID:
+	case target == r.Encoded.ID:
 		return "supersedes itself"
 	case !s.there[target]:
 		return "supersedes " + target.String() + ", which is not in the ledger"
 	case taken:
 		return "supersedes " + target.String() + ", which " + by.String() + " has superseded"
 	}
-	s.by[target] = r.enc.ID
+	s.by[target] = r.Encoded.ID
 	return ""
 }
 
 // copyRows writes ids first: if one is there already, nothing else was written
 // in vain.
-func (a *appender) copyRows(ctx context.Context, rows []row) error {
-	if err := copyIn(ctx, a.tx, `COPY ledger.ids (id, index) FROM STDIN (FORMAT binary)`, a.idRows(rows)); err != nil {
-		return fmt.Errorf("ids: %w", err)
+func (a *appender) copyRows(ctx context.Context, rows []row.Row) error {
+	if err := a.copyIn(ctx, row.CopyIDs, row.IDs(rows, a.size)); err != nil {
+		return fmt.Errorf("copy ids: %w", err)
 	}
-	const events = `COPY ledger.events (index, recorded_at, leaf, ` + eventColumns + `) FROM STDIN (FORMAT binary)`
-	if err := copyIn(ctx, a.tx, events, a.eventRows(rows)); err != nil {
-		return fmt.Errorf("events: %w", err)
+	if err := a.copyIn(ctx, row.CopyEvents, row.Events(rows, a.size, a.at)); err != nil {
+		return fmt.Errorf("copy events: %w", err)
 	}
-	if !slices.ContainsFunc(rows, func(r row) bool { return r.erasable != nil }) {
+	erasable := row.Erasable(rows, a.size)
+	if erasable == nil {
 		return nil
 	}
-	const erasable = `COPY ledger.erasable (index, ` + erasableColumns + `) FROM STDIN (FORMAT binary)`
-	if err := copyIn(ctx, a.tx, erasable, a.erasableRows(rows)); err != nil {
-		return fmt.Errorf("erasable parts: %w", err)
+	if err := a.copyIn(ctx, row.CopyErasable, erasable); err != nil {
+		return fmt.Errorf("copy erasable parts: %w", err)
 	}
 	return nil
 }
 
-func (a *appender) idRows(rows []row) *copyReader {
-	i := -1
-	return newCopyReader(2, func(t tuple) (tuple, []byte, bool) {
-		i++
-		if i == len(rows) {
-			return nil, nil, false
-		}
-		t.uuid(rows[i].enc.ID)
-		t.int64(a.size + int64(i))
-		return t, nil, true
-	})
-}
-
-func (a *appender) eventRows(rows []row) *copyReader {
-	i := -1
-	return newCopyReader(eventFields, func(t tuple) (tuple, []byte, bool) {
-		i++
-		if i == len(rows) {
-			return nil, nil, false
-		}
-		leaf := domain.LeafHash(a.at, rows[i].canonical)
-		t.int64(a.size + int64(i))
-		t.time(a.at)
-		t.bytes(leaf[:])
-		return t, rows[i].event, true
-	})
-}
-
-func (a *appender) erasableRows(rows []row) *copyReader {
-	i := -1
-	return newCopyReader(erasableFields, func(t tuple) (tuple, []byte, bool) {
-		for i++; i < len(rows) && rows[i].erasable == nil; i++ {
-		}
-		if i == len(rows) {
-			return nil, nil, false
-		}
-		t.int64(a.size + int64(i))
-		return t, rows[i].erasable, true
-	})
+// copyIn sends rows in the binary format.
+func (a *appender) copyIn(ctx context.Context, statement string, rows io.Reader) error {
+	_, err := a.tx.Conn().PgConn().CopyFrom(ctx, rows, statement)
+	return err
 }
 
 // finish writes what is superseded and moves the head.
-func (a *appender) finish(ctx context.Context, rows []row) error {
-	const supersede = `INSERT INTO ledger.supersedes (id, by, by_index) VALUES ($1, $2, $3)`
+func (a *appender) finish(ctx context.Context, rows []row.Row) error {
+	const supersede = `INSERT INTO ledger.Supersedes (id, by, by_index) VALUES ($1, $2, $3)`
 	const move = `UPDATE ledger.head SET size = $1, recorded_at = $2 WHERE shard = 0 AND size = $3`
 	batch := new(pgx.Batch)
 	for i := range rows {
-		if r := &rows[i]; !r.supersedes.IsZero() {
-			batch.Queue(supersede, uuid(r.supersedes), uuid(r.enc.ID), a.size+int64(i))
+		if r := &rows[i]; !r.Supersedes.IsZero() {
+			batch.Queue(supersede, uuid(r.Supersedes), uuid(r.Encoded.ID), a.size+int64(i))
 		}
 	}
 	batch.Queue(move, a.size+int64(len(rows)), a.at, a.size).Exec(func(tag pgconn.CommandTag) error {
