@@ -67,6 +67,9 @@ func events(t testing.TB) []domain.Encoded {
 	trailing.Charge.Amount = decimal.RequireFromString("1.500")
 	bodies := []domain.Body{
 		call(), zero, trailing,
+		&domain.UsageCorrected{Call: *call(), Basis: domain.Manual, Reason: "by hand"},
+		&domain.PersonForgotten{User: id[domain.UserID](6), Indexes: []int64{1}, Through: 3},
+		&domain.OriginStarted{Origin: "manti/2", Cause: "the disk"},
 		&domain.OrgCreated{Org: id[domain.OrgID](1), Erasable: domain.Named{Name: "Acme"}},
 		&domain.ProjectCreated{Org: id[domain.OrgID](1), Project: id[domain.ProjectID](2)},
 		&domain.KeyIssued{Org: id[domain.OrgID](1), Key: id[domain.KeyID](2), Private: domain.KeySecret{Hash: "ab"}},
@@ -150,6 +153,25 @@ func TestColumnsAreAllThatThereAre(t *testing.T) {
 		if !slices.Equal(all, names) {
 			t.Errorf("ledger.%s has %v, the list has %v", table, all, names)
 		}
+	}
+}
+
+// A correction has the columns of a call, whose figures it carries anew.
+func TestCorrectionsHaveACallsColumns(t *testing.T) {
+	t.Parallel()
+	made := rows(t, []domain.Encoded{
+		encode(t, domain.Event{ID: id[domain.EventID](1), Body: call()}),
+		encode(t, domain.Event{ID: id[domain.EventID](1), Body: &domain.UsageCorrected{Call: *call(), Basis: domain.Rerate}}),
+	}, new(row.Arena))
+	asCall, asCorrection := split(t, made[0].AppendEvent(nil, 1, recordedAt)), split(t, made[1].AppendEvent(nil, 1, recordedAt))
+	for i, name := range row.Names(row.EventColumns) {
+		differs := slices.Contains([]string{"kind", "leaf", "canonical", "private"}, name)
+		if (asCall[i] == asCorrection[i]) == differs {
+			t.Errorf("column %s: a call has %q, its correction %q", name, asCall[i], asCorrection[i])
+		}
+	}
+	if made[1].Supersedes != made[0].Supersedes || made[1].Supersedes.IsZero() {
+		t.Errorf("the correction supersedes %s", made[1].Supersedes)
 	}
 }
 
