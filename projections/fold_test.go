@@ -97,7 +97,7 @@ func (w *world) standing() map[domain.EventID]standing {
 	all := map[domain.EventID]standing{}
 	admitted := map[domain.EventID]time.Time{}
 	for i, e := range w.events {
-		body := e.Body.(*domain.RequestCompleted)
+		body, _ := domain.CallOf(e.Body)
 		if body.Supersedes.IsZero() {
 			admitted[e.ID] = e.At
 		}

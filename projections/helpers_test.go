@@ -72,13 +72,16 @@ func (w *world) correction() domain.Event {
 	w.clock = w.clock.Add(time.Duration(w.rand.IntN(3e6)) * time.Microsecond)
 	at := w.rand.IntN(len(w.open))
 	old := w.open[at]
-	first := old.Body.(*domain.RequestCompleted)
+	first, _ := domain.CallOf(old.Body)
 	body := w.body()
 	body.Supersedes, body.Request = old.ID, first.RequestID(old.ID)
 	if w.rand.IntN(2) == 0 { // mostly the caller stays who it was
 		body.Org, body.Project, body.Key = first.Org, first.Project, first.Key
 	}
 	e := domain.Event{ID: newID[domain.EventID](w), At: w.clock, Body: body}
+	if w.rand.IntN(2) == 0 {
+		e.Author, e.Body = "operator:test", &domain.UsageCorrected{Call: *body, Basis: domain.Manual, Reason: "test"}
+	}
 	w.open[at] = e
 	w.events = append(w.events, e)
 	return e

@@ -11,15 +11,15 @@ package projections
 // scan the ledger for the sake of a correction.
 const (
 	calls = `(
-		SELECT * FROM ledger.events WHERE index >= $1 AND index < $2 AND kind = 'RequestCompleted'
+		SELECT * FROM ledger.events WHERE index >= $1 AND index < $2 AND kind IN ('RequestCompleted', 'UsageCorrected')
 	)`
 	replaced = `(
 		SELECT old.* FROM ledger.events new, LATERAL (
 			SELECT * FROM ledger.events
-			WHERE index = (SELECT ids.index FROM ledger.ids WHERE ids.id = new.supersedes) AND kind = 'RequestCompleted'
+			WHERE index = (SELECT ids.index FROM ledger.ids WHERE ids.id = new.supersedes) AND kind IN ('RequestCompleted', 'UsageCorrected')
 			OFFSET 0
 		) old
-		WHERE new.index >= $1 AND new.index < $2 AND new.supersedes IS NOT NULL AND new.kind = 'RequestCompleted'
+		WHERE new.index >= $1 AND new.index < $2 AND new.supersedes IS NOT NULL AND new.kind IN ('RequestCompleted', 'UsageCorrected')
 	)`
 )
 

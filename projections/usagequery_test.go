@@ -22,7 +22,7 @@ func TestReadUsage(t *testing.T) {
 		}
 		e := w.call()
 		e.At = when.UTC()
-		body := e.Body.(*domain.RequestCompleted)
+		body, _ := domain.CallOf(e.Body)
 		body.Org, body.Key, body.Model, body.Private.Provider = org, key, model, "p"
 		body.Outcome, body.Held = domain.Completed, dec("0")
 		body.Usage = domain.Metered{domain.InputTokens: input}
