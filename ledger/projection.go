@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"manti/domain"
 )
 
 // A Projection folds events into rows of its own. Its rows and its checkpoint,
@@ -36,24 +38,16 @@ type Batch struct {
 
 	control bool
 	tx      pgx.Tx
-	entries []Entry
-	read    bool
 }
 
-// Entries returns the decoded events of the batch by ascending index: all of
-// them, or the control kinds if the projection folds only those. They are read
-// on the first call; a fold that works in SQL on ledger.events, WHERE index >=
-// b.From AND index < b.To, never pays for the decoding.
-func (b *Batch) Entries(ctx context.Context) ([]Entry, error) {
-	if b.read {
-		return b.entries, nil
-	}
-	entries, err := read(ctx, b.tx, readRange{from: b.From, to: b.To, control: b.control})
-	if err != nil {
-		return nil, err
-	}
-	b.entries, b.read = entries, true
-	return entries, nil
+// Entries reads and decodes the batch's events of these kinds by ascending
+// index. Without kinds it is all of them, or the control kinds if the
+// projection folds only those. A fold should name its kinds: then one that this
+// program doesn't know, because a newer one wrote it, is none of its business. A
+// fold that works in SQL on ledger.events, WHERE index >= b.From AND index <
+// b.To, never pays for the decoding.
+func (b *Batch) Entries(ctx context.Context, kinds ...domain.Kind) ([]Entry, error) {
+	return read(ctx, b.tx, readRange{from: b.From, to: b.To, control: b.control, kinds: kinds})
 }
 
 // Progress is where a projection stands: it has folded every event with an
@@ -89,13 +83,15 @@ func Advance(ctx context.Context, tx pgx.Tx, p Projection, limit int) (Progress,
 	if at.CaughtUp() {
 		return at, nil
 	}
-	b, err := nextBatch(ctx, tx, p.Control(), at, limit)
+	b, empty, err := nextBatch(ctx, tx, p.Control(), at, limit)
 	if err != nil {
 		return Progress{}, fmt.Errorf("advance %s: %w", p.Name(), err)
 	}
 	b.Digest = c.digest
-	if err := b.fold(ctx, p); err != nil {
-		return Progress{}, fmt.Errorf("fold %s from %d to %d: %w", p.Name(), b.From, b.To, err)
+	if !empty {
+		if err := b.fold(ctx, p); err != nil {
+			return Progress{}, err
+		}
 	}
 	if err := moveCheckpoint(ctx, tx, p, b); err != nil {
 		return Progress{}, fmt.Errorf("advance %s: %w", p.Name(), err)
@@ -104,31 +100,96 @@ func Advance(ctx context.Context, tx pgx.Tx, p Projection, limit int) (Progress,
 	return at, nil
 }
 
-// fold skips the call where there is nothing to fold.
-func (b *Batch) fold(ctx context.Context, p Projection) error {
-	if b.control && len(b.entries) == 0 {
-		return nil
-	}
-	return p.Fold(ctx, b.tx, b)
+// A FoldError is the error of a projection's Fold over [From, To). Of a batch of
+// one event, that is the one at To - 1.
+type FoldError struct {
+	Projection string
+	From, To   int64
+	Err        error
 }
 
-// nextBatch decides how far a batch goes. For control kinds that is found by
-// reading them: limit counts them, not what lies between.
-func nextBatch(ctx context.Context, tx pgx.Tx, control bool, at Progress, limit int) (*Batch, error) {
-	b := &Batch{From: at.Index, To: at.Size, tx: tx, control: control}
+// Error names the projection and the batch.
+func (e *FoldError) Error() string {
+	return fmt.Sprintf("fold %s from %d to %d: %v", e.Projection, e.From, e.To, e.Err)
+}
+
+// Unwrap is the fold's error.
+func (e *FoldError) Unwrap() error { return e.Err }
+
+func (b *Batch) fold(ctx context.Context, p Projection) error {
+	if err := p.Fold(ctx, b.tx, b); err != nil {
+		return &FoldError{Projection: p.Name(), From: b.From, To: b.To, Err: err}
+	}
+	return nil
+}
+
+// FoldRange folds one batch of at most limit events into p, as Advance does, but
+// from at.Index towards at.Size, without looking at the checkpoint or moving it:
+// for rows that nobody else sees. digest is the one before, which is empty at the
+// beginning; it returns where it came to, and the digest there.
+func FoldRange(ctx context.Context, tx pgx.Tx, p Projection, at Progress, limit int, digest []byte) (Progress, []byte, error) {
+	if at.CaughtUp() {
+		return at, digest, nil
+	}
+	b, empty, err := nextBatch(ctx, tx, p.Control(), at, limit)
+	if err != nil {
+		return at, nil, fmt.Errorf("fold %s: %w", p.Name(), err)
+	}
+	b.Digest = digest
+	if !empty {
+		if err := b.fold(ctx, p); err != nil {
+			return at, nil, err
+		}
+	}
+	at.Index = b.To
+	return at, b.Digest, nil
+}
+
+// ErrMoved is returned where a checkpoint is no longer where it was seen.
+var ErrMoved = errors.New("ledger: the projection has moved on")
+
+// Skip moves p's checkpoint past the event at the index without folding it, in
+// the caller's transaction, which must note that somewhere. ErrMoved if the
+// checkpoint isn't at the index, or if a control projection has control events
+// between both.
+func Skip(ctx context.Context, tx pgx.Tx, p Projection, index int64) error {
+	const between = `SELECT EXISTS (SELECT FROM ledger.events WHERE index >= $1 AND index < $2 AND control)`
+	c, err := lockCheckpoint(ctx, tx, p)
+	if err != nil {
+		return fmt.Errorf("skip: %w", err)
+	}
+	moved := c.index != index
+	if p.Control() && c.index < index {
+		if err := tx.QueryRow(ctx, between, c.index, index).Scan(&moved); err != nil {
+			return fmt.Errorf("skip: %w", err)
+		}
+	}
+	if moved {
+		return fmt.Errorf("skip %d of %s, at %d: %w", index, p.Name(), c.index, ErrMoved)
+	}
+	return moveCheckpoint(ctx, tx, p, &Batch{From: c.index, To: index + 1, Digest: c.digest})
+}
+
+// nextBatch decides how far a batch goes, and says whether there is nothing to
+// fold in it. Of control projections limit counts the events of control kinds,
+// not what lies between.
+func nextBatch(ctx context.Context, tx pgx.Tx, control bool, at Progress, limit int) (b *Batch, empty bool, err error) {
+	const query = `SELECT count(*), max(index) FROM
+		(SELECT index FROM ledger.events WHERE control AND index >= $1 AND index < $2 ORDER BY index LIMIT $3) next`
+	b = &Batch{From: at.Index, To: at.Size, tx: tx, control: control}
 	if !control {
 		b.To = min(at.Size, at.Index+int64(limit))
-		return b, nil
+		return b, false, nil
 	}
-	entries, err := read(ctx, tx, readRange{from: b.From, to: b.To, control: true, limit: limit})
-	if err != nil {
-		return nil, err
+	var events int
+	var last *int64
+	if err := tx.QueryRow(ctx, query, b.From, b.To, limit).Scan(&events, &last); err != nil {
+		return nil, false, fmt.Errorf("look for control events: %w", err)
 	}
-	if len(entries) == limit {
-		b.To = entries[limit-1].Index + 1
+	if events == limit && last != nil {
+		b.To = *last + 1
 	}
-	b.entries, b.read = entries, true
-	return b, nil
+	return b, events == 0, nil
 }
 
 type checkpoint struct {

@@ -45,11 +45,13 @@ func Get(ctx context.Context, q Querier, id domain.EventID) (Entry, error) {
 	return entries[0], nil
 }
 
-// readRange is the indexes [from, to); limit 0 means all of them.
+// readRange is the indexes [from, to); limit 0 means all of them, no kinds
+// means all kinds.
 type readRange struct {
 	from, to int64
 	limit    int
 	control  bool
+	kinds    []domain.Kind
 }
 
 const (
@@ -60,11 +62,14 @@ const (
 )
 
 func read(ctx context.Context, q Querier, r readRange) ([]Entry, error) {
-	query := selectEntries + orderEntries
+	query, args := selectEntries, []any{r.from, r.to, int64(r.limit)}
 	if r.control {
-		query = selectEntries + `AND e.control ` + orderEntries
+		query += `AND e.control `
 	}
-	rows, err := q.Query(ctx, query, r.from, r.to, int64(r.limit))
+	if len(r.kinds) > 0 {
+		query, args = query+`AND e.kind = ANY($4) `, append(args, r.kinds)
+	}
+	rows, err := q.Query(ctx, query+orderEntries, args...)
 	if err != nil {
 		return nil, wrap("read events", err)
 	}
