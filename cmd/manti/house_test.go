@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"db/local":                {"db/..."},
 	"ledger":                  {"domain", "db", "ledger/internal/row", "ledger/spool"},
 	"ledger/internal/row":     {"domain", "db"},
+	"ledger/seal":             {"domain", "db", "ledger"},
 	"ledger/spool":            {},
 	"projections":             {"domain", "db", "ledger"},
 	"jobs":                    {"domain", "db", "ledger", "projections"},
