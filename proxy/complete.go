@@ -81,7 +81,7 @@ func (c *call) bill(body *domain.RequestCompleted) {
 		body.Erasable.ServedModel = r.Model
 	}
 	body.Tier, body.Private.Region = r.Tier, r.Region
-	served := domain.Served{Tier: standard(r.Tier), Speed: standard(r.Speed), Region: standard(r.Region)}
+	served := domain.ServedAs(r.Tier, r.Speed, r.Region)
 	cost, charge := c.price(body, card, usage, served)
 	for _, apart := range r.Apart {
 		other, ok := c.snapshot.Routes.Price(c.target.Model, apart.Model)
@@ -100,41 +100,18 @@ func (c *call) bill(body *domain.RequestCompleted) {
 	}
 }
 
-// price is cost and charge of a usage at admission: the cost by the prices of
-// the model that served, the charge by what was published for the model that
-// was asked for. If nothing was, the charge is by the model that served too.
+// price adds what a usage costs and is charged at admission.
 func (c *call) price(body *domain.RequestCompleted, card *domain.ModelCard, u domain.Usage, s domain.Served) (cost, charge decimal.Decimal) {
-	p := card.At(c.begun)
-	if asked := c.target.Model.At(c.begun); asked.Charge != nil {
-		p.Charge = asked.Charge
-	}
-	list := p.ChargeList()
+	bill := domain.BillFor(card, c.target.Model, c.begun, u, s)
 	version := c.snapshot.Routes.Book.Version
-	body.Private.Cost.Currency, body.Private.Cost.Version = p.Cost.Currency, version
-	body.Charge.Currency, body.Charge.Version = list.Currency, version
-	cost, flags := p.Cost.Amount(u, s)
-	charge = cost
-	if p.Charge != nil {
-		var more []string
-		charge, more = list.Amount(u, s)
-		flags = append(flags, more...)
-	}
-	for _, f := range flags {
+	body.Private.Cost.Currency, body.Private.Cost.Version = bill.Cost.Currency, version
+	body.Charge.Currency, body.Charge.Version = bill.Charge.Currency, version
+	for _, f := range bill.Flags {
 		if !slices.Contains(body.Private.Flags, f) {
 			body.Private.Flags = append(body.Private.Flags, f)
 		}
 	}
-	return cost, charge
-}
-
-// standard is "" for all words by which providers call their standard service.
-func standard(word string) string {
-	switch w := strings.ToLower(word); w {
-	case "default", "standard", "auto", "on_demand", "not_available", "global":
-		return ""
-	default:
-		return w
-	}
+	return bill.Cost.Amount, bill.Charge.Amount
 }
 
 // measure says how much was used and how that is known.
