@@ -199,7 +199,7 @@ func (s *Spool) room() room {
 func (s *Spool) admit(n, reserve int64) error {
 	r, ok := s.room().place(n)
 	r.carried += n
-	r.reserved += reserve
+	r.reserved += reserve + s.margin()
 	if ok && r.covered() {
 		if r.tight() {
 			signal(s.grow)

@@ -17,13 +17,14 @@ type decoder struct {
 	seed  uint32
 	off   int64 // where the next frame begins
 	limit int64 // nothing at or behind it is read
+	chunk int64 // bytes that are read at once
 
 	buf    []byte // bytes of the file from bufOff
 	bufOff int64
 }
 
 func newDecoder(r io.ReaderAt, seed uint32, off, limit int64) *decoder {
-	return &decoder{r: r, seed: seed, off: off, limit: limit}
+	return &decoder{r: r, seed: seed, off: off, limit: limit, chunk: readChunk}
 }
 
 // next returns the frame at d.off and moves behind it. It is io.EOF at the limit and errNoFrame where the
@@ -60,7 +61,7 @@ func (d *decoder) bytes(n int64) ([]byte, error) {
 	if from >= 0 && from+n <= int64(len(d.buf)) {
 		return d.buf[from : from+n], nil
 	}
-	want := min(max(n, readChunk), d.limit-d.off)
+	want := min(max(n, d.chunk), d.limit-d.off)
 	if int64(cap(d.buf)) < want {
 		d.buf = make([]byte, want)
 	}

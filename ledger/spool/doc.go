@@ -2,7 +2,9 @@
 // is told that it happened, and stays until the ledger has it.
 //
 // It knows nothing of what it carries. A record has a kind, the 16-byte id of its call and bytes of its owner. A
-// call begins with a [Start], may have [Attempt]s, and has exactly one [End].
+// call begins with a [Start], may have [Attempt]s, and has exactly one [End]. Beside calls it keeps what the ledger said:
+// where it has each shipped record ([Placed]) and what it has from elsewhere ([Entry]), so that a ledger that lost its end
+// can be refilled by an [Archive] of its spools.
 //
 // # What it promises
 //

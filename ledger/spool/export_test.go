@@ -13,8 +13,8 @@ const (
 // FrameSize is the room that a payload of n bytes takes.
 func FrameSize(n int) int64 { return frameSize(n) }
 
-// Append records a kind that the spool doesn't know, as a later version would.
-func (s *Spool) Append(k Kind, id [16]byte, payload []byte) error {
+// AppendAny records a kind that the spool doesn't know, as a later version would.
+func (s *Spool) AppendAny(k Kind, id [16]byte, payload []byte) error {
 	s.mu.Lock()
 	f := s.frame(k, id, payload)
 	s.put(&f)
@@ -55,3 +55,6 @@ func At(segment uint64, offset int64) Position { return at(segment, offset) }
 
 // OpenFile gives the real disk's file.
 func OpenFile(f *os.File) File { return &osFile{File: f} }
+
+// OpenArchiveFS is OpenArchive on another disk.
+func OpenArchiveFS(disk FS, dir string) (*Archive, error) { return openArchive(disk, dir) }

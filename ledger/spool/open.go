@@ -79,7 +79,7 @@ func (s *Spool) adopt(fd *found) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.kept, s.calls, s.ship = fd.kept, fd.calls, fd.ship
-	s.shipped.recorded = fd.unsent
+	s.shipped.recorded, s.highest = fd.unsent, fd.highest
 	blank := fd.blank
 	var active *segment
 	var err error

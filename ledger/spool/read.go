@@ -127,6 +127,9 @@ func (s *Spool) Next(ctx context.Context, most int) (Batch, error) {
 // read collects what is durable now. The caller holds reader.mu.
 func (s *Spool) read(most int) (Batch, error) {
 	r := &s.reader
+	if err := r.skip(s.cursor.acked()); err != nil {
+		return Batch{}, err
+	}
 	limit := Position(s.synced.Load())
 	var b Batch
 	bytes := make([]byte, 0, r.expect(limit, most))
@@ -153,6 +156,15 @@ func (s *Spool) read(most int) (Batch, error) {
 	}
 	b.End, b.seq = r.pos, r.seq
 	return b, nil
+}
+
+// skip moves behind what needs no shipping any more: Retire may have deleted it. The caller holds mu.
+func (r *reader) skip(acked Position) error {
+	if r.pos >= acked {
+		return nil
+	}
+	r.pos = acked
+	return r.walker.close()
 }
 
 // usualPayload is a little more than a call's completion takes.

@@ -82,15 +82,15 @@ func TestUnknownKinds(t *testing.T) {
 	t.Parallel()
 	d := newDisk(1)
 	s := mustOpen(t, small(d))
-	for _, k := range []spool.Kind{4, 99, 127, 131, 255} {
-		if err := s.Append(k, id(uint64(k)), []byte("later")); err != nil {
+	for _, k := range []spool.Kind{4, 5, 6, 99, 127, 131, 255} {
+		if err := s.AppendAny(k, id(uint64(k)), []byte("later")); err != nil {
 			t.Fatal(err)
 		}
 	}
 	mustClose(t, s)
 	s = mustOpen(t, small(d))
-	if got := fmt.Sprint(shipAll(t, s)); got != "[4 99 127]" {
-		t.Errorf("shipped %s, want [4 99 127]", got)
+	if got := fmt.Sprint(shipAll(t, s)); got != "[6 99 127]" {
+		t.Errorf("shipped %s, want [6 99 127]", got)
 	}
 	mustClose(t, s)
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A Kind says what a record is. Kinds 4 to 127 have no meaning to the spool yet; it keeps and ships them.
+// A Kind says what a record is. Kinds 6 to 127 have no meaning to the spool yet; it keeps and ships them.
 // Kinds from 128 are the spool's own and never leave it.
 type Kind uint8
 
@@ -14,6 +14,8 @@ const (
 	Start   Kind = 1 // a call was admitted
 	Attempt Kind = 2 // a further attempt of an open call
 	End     Kind = 3 // a call's one completion
+	Placed  Kind = 4 // where the ledger has a batch that was shipped: Places
+	Entry   Kind = 5 // an entry of the ledger that came from no spool: Committed
 
 	kindMark Kind = 128 // nothing but a synced mark
 	kindSeal Kind = 129 // last frame of a segment
@@ -22,7 +24,7 @@ const (
 
 // Shipped says whether records of the kind go to the ledger: completions and every kind that the spool
 // doesn't know.
-func (k Kind) Shipped() bool { return k >= End && k < kindMark }
+func (k Kind) Shipped() bool { return k == End || k > Entry && k < kindMark }
 
 // String names the kind for people.
 func (k Kind) String() string {
@@ -33,6 +35,10 @@ func (k Kind) String() string {
 		return "attempt"
 	case End:
 		return "end"
+	case Placed:
+		return "placed"
+	case Entry:
+		return "entry"
 	case kindMark:
 		return "mark"
 	case kindSeal:

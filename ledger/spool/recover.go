@@ -26,6 +26,7 @@ type found struct {
 	calls    *calls
 	unsent   uint64   // records to be shipped behind the cursor
 	ship     Position // behind the last of them
+	highest  Head     // what Placed records say, of those that were scanned
 }
 
 // load reads dir. It changes nothing.
@@ -173,6 +174,9 @@ func (fd *found) scanOne(cfg Config, o *folder, n uint64, last bool) (err error)
 		if fr.kind.Shipped() && at(n, off) >= fd.cursor.acked {
 			fd.unsent++
 			fd.ship = at(n, off) + Position(frameSize(len(fr.payload)))
+		}
+		if fr.kind == Placed {
+			fd.highest.see(fr.payload)
 		}
 		return o.fold(fr, off == headerSize)
 	})

@@ -18,7 +18,7 @@ type keptSegment struct {
 func (s *Spool) Retire(covered func(end Position) bool) (int, error) {
 	s.retire.Lock()
 	defer s.retire.Unlock()
-	if err := s.cursor.save(0, Position(s.synced.Load()), true); err != nil {
+	if err := s.cursor.save(s.settled(), Position(s.synced.Load()), true); err != nil {
 		return 0, err // an Ack that a crash could take back allows nothing
 	}
 	acked := s.cursor.acked()

@@ -47,6 +47,7 @@ type Spool struct {
 	ship     Position      // guarded by mu: behind the last frame that is to be shipped
 	headEnd  Position      // guarded by mu: behind the carried records of the active segment
 	shipped  counts        // guarded by mu
+	highest  Head          // guarded by mu: what Placed records say
 	waiting  bool          // guarded by mu: Next waits for ready
 	waitFrom Position      // guarded by mu: where Next goes on
 	closed   bool          // guarded by mu
