@@ -13,7 +13,7 @@ import (
 
 // Balances are the sums of cost, charge and held per organisation and currency.
 func Balances() *Projection {
-	return &Projection{name: "balances", version: 1, tables: []string{"balances"}, fold: foldBalances}
+	return &Projection{name: "balances", version: callVersion, tables: []table{{"balances", "org_id, currency"}}, fold: foldBalances}
 }
 
 func foldBalances(ctx context.Context, tx pgx.Tx, p *Projection, b *ledger.Batch) (decimal.Decimal, error) {

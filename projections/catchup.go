@@ -11,9 +11,9 @@ import (
 	"manti/ledger"
 )
 
-// PoisonError says that a projection can't get past one event. All before it
-// are folded; other projections aren't concerned. A newer program, or a repair
-// of the fold, gets past it: the event itself never changes.
+// PoisonError says that a projection can't get past one event, and that parking
+// it would not help: the error isn't about the event itself, or too many are
+// parked already. All before it are folded; other projections aren't concerned.
 type PoisonError struct {
 	Projection string
 	Index      int64 // the event's
@@ -30,30 +30,54 @@ func (e *PoisonError) Unwrap() error { return e.Err }
 
 // CatchUp folds until nothing is left, each batch in a transaction of its own,
 // and says how far it came. It may run in several processes at once. A batch
-// that can't be folded, or takes too long, is halved until the event that
-// doesn't fold is found: then the error is a *PoisonError. Any other error may
-// be gone at the next try.
+// that can't be folded, or takes too long, is cut into smaller ones until the
+// event that doesn't fold is found. That one is parked (see Parked), and those
+// behind it are folded; a *PoisonError if parking can't help. Any other error
+// may be gone at the next try.
 func CatchUp(ctx context.Context, b db.Beginner, p *Projection) (ledger.Progress, error) {
 	return catchUp(ctx, b, p, ledger.BatchEntries)
 }
 
-func catchUp(ctx context.Context, b db.Beginner, p *Projection, limit int) (ledger.Progress, error) {
+func catchUp(ctx context.Context, b db.Beginner, p *Projection, batch int) (ledger.Progress, error) {
+	return catcher{b: b, p: p, batch: batch}.run(ctx)
+}
+
+// catcher catches up.
+type catcher struct {
+	b     db.Beginner
+	p     *Projection
+	batch int // events that are folded at once, at most
+	// progress is told after each batch; nil is nobody.
+	progress func(index, size int64)
+}
+
+func (c catcher) run(ctx context.Context) (ledger.Progress, error) {
 	var at ledger.Progress
-	for {
-		next, err := advance(ctx, b, p, limit)
+	for limit := c.batch; ; {
+		next, err := advance(ctx, c.b, c.p, limit)
+		foldErr, ofFold := errors.AsType[*ledger.FoldError](err)
 		switch {
-		case err == nil && next.CaughtUp():
-			return next, nil
 		case err == nil:
 			at = next
-		case !mayShrink(ctx, err):
+			if c.progress != nil {
+				c.progress(at.Index, at.Size)
+			}
+			if at.CaughtUp() {
+				return at, nil
+			}
+		case !ofFold || !mayShrink(ctx, err):
 			return at, fmt.Errorf("catch up: %w", err)
 		case limit > 1:
 			limit /= 2
 		case db.IsOutage(err):
 			return at, fmt.Errorf("catch up: %w", err) // one event, and too slow
+		case !isPoison(err):
+			return at, &PoisonError{Projection: c.p.Name(), Index: foldErr.To - 1, Err: foldErr.Err}
 		default:
-			return at, poison(ctx, b, p, err)
+			if err := park(ctx, c.b, c.p, foldErr); err != nil {
+				return at, err
+			}
+			limit = c.batch
 		}
 	}
 }
@@ -70,27 +94,14 @@ func mayShrink(ctx context.Context, err error) bool {
 func advance(ctx context.Context, b db.Beginner, p *Projection, limit int) (ledger.Progress, error) {
 	var at ledger.Progress
 	err := db.InTx(ctx, b, db.TxOptions{Retries: 3}, func(ctx context.Context, tx pgx.Tx) error {
+		if p.place == shadow {
+			if _, err := tx.Exec(ctx, longWork); err != nil {
+				return err
+			}
+		}
 		var err error
 		at, err = ledger.Advance(ctx, tx, p, limit)
 		return err
 	})
 	return at, err
-}
-
-// poison names the event at which the projection stands.
-func poison(ctx context.Context, b db.Beginner, p *Projection, cause error) error {
-	e := &PoisonError{Projection: p.Name(), Err: cause}
-	const query = `SELECT COALESCE(min(e.index), 0) FROM ledger.events e
-		WHERE e.index >= COALESCE((SELECT c.index FROM projections.checkpoints c WHERE c.name = $1), 0)`
-	const controlOnly = ` AND e.control`
-	err := db.InTx(ctx, b, db.TxOptions{}, func(ctx context.Context, tx pgx.Tx) error {
-		if p.control {
-			return tx.QueryRow(ctx, query+controlOnly, p.Name()).Scan(&e.Index)
-		}
-		return tx.QueryRow(ctx, query, p.Name()).Scan(&e.Index)
-	})
-	if err != nil {
-		return fmt.Errorf("find what stops %s (%w): %w", p.Name(), cause, err)
-	}
-	return e
 }

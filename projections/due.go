@@ -67,7 +67,7 @@ func DropShadows(ctx context.Context, b db.Beginner, since time.Time) ([]string,
 	const query = `DELETE FROM projections.checkpoints WHERE name = $1 AND updated_at < $2`
 	var dropped []string
 	for _, p := range All() {
-		shadow := p.asShadow()
+		shadow := p.in(shadow)
 		err := db.InTx(ctx, b, db.TxOptions{}, func(ctx context.Context, tx pgx.Tx) error {
 			tag, err := tx.Exec(ctx, query, shadow.Name(), since)
 			if err != nil || tag.RowsAffected() == 0 {

@@ -3,5 +3,5 @@ package projections
 // For tests in package projections_test.
 var (
 	CatchUpBy = catchUp
-	Shadow    = (*Projection).asShadow
+	Shadow    = func(p *Projection) *Projection { return p.in(shadow) }
 )

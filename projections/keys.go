@@ -15,7 +15,7 @@ import (
 
 // Keys is every key that was ever issued, with what became of it.
 func Keys() *Projection {
-	return &Projection{name: "keys", version: 1, control: true, tables: []string{"keys"}, fold: foldKeys}
+	return &Projection{name: "keys", version: 1, control: true, tables: []table{{"keys", "id"}}, fold: foldKeys}
 }
 
 // foldKeys: a key is what its first KeyIssued says, and revoked by the first
@@ -24,7 +24,7 @@ func foldKeys(ctx context.Context, tx pgx.Tx, p *Projection, b *ledger.Batch) (d
 	const issue = `INSERT INTO {keys} (id, org_id, project_id, user_id, service_id, hash, hint, issued_at, issued_by, index, expires_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING`
 	const revoke = `UPDATE {keys} SET revoked_at = $2, revoked_by = $3 WHERE id = $1 AND revoked_at IS NULL`
-	entries, err := b.Entries(ctx)
+	entries, err := b.Entries(ctx, domain.KindKeyIssued, domain.KindKeyRevoked)
 	if err != nil {
 		return decimal.Zero, err
 	}

@@ -14,13 +14,13 @@ import (
 
 // Orgs are the organisations and their projects.
 func Orgs() *Projection {
-	return &Projection{name: "orgs", version: 1, control: true, tables: []string{"orgs", "projects"}, fold: foldOrgs}
+	return &Projection{name: "orgs", version: 1, control: true, tables: []table{{"orgs", "id"}, {"projects", "id"}}, fold: foldOrgs}
 }
 
 func foldOrgs(ctx context.Context, tx pgx.Tx, p *Projection, b *ledger.Batch) (decimal.Decimal, error) {
 	const insertOrg = `INSERT INTO {orgs} (id, created_at, index) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING`
 	const insertProject = `INSERT INTO {projects} (id, org_id, created_at, index) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING`
-	entries, err := b.Entries(ctx)
+	entries, err := b.Entries(ctx, domain.KindOrgCreated, domain.KindProjectCreated)
 	if err != nil {
 		return decimal.Zero, err
 	}

@@ -15,7 +15,7 @@ import (
 
 // Prices are the versions of the price book. The last in the ledger holds.
 func Prices() *Projection {
-	return &Projection{name: "prices", version: 1, control: true, tables: []string{"prices"}, fold: foldPrices}
+	return &Projection{name: "prices", version: 1, control: true, tables: []table{{"prices", "id"}}, fold: foldPrices}
 }
 
 // BuiltinAuthor is the author of publications of the built-in list. Whatever
@@ -25,7 +25,7 @@ const BuiltinAuthor = "system:builtin-prices"
 func foldPrices(ctx context.Context, tx pgx.Tx, p *Projection, b *ledger.Batch) (decimal.Decimal, error) {
 	const insert = `INSERT INTO {prices} (id, number, digest, builtin, published_at, published_by, index)
 		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING`
-	entries, err := b.Entries(ctx)
+	entries, err := b.Entries(ctx, domain.KindPricesPublished)
 	if err != nil {
 		return decimal.Zero, err
 	}

@@ -20,10 +20,28 @@ type Projection struct {
 	name    string
 	version int
 	control bool
-	tables  []string // without the schema
+	tables  []table
 	fold    foldFunc
-	shadow  bool
+	place   place
 }
+
+// table is one of a projection's, without the schema.
+type table struct {
+	name string
+	key  string // the columns of its primary key, for USING and ORDER BY
+}
+
+// place is where a projection's rows are.
+type place int
+
+const (
+	// live rows are those that everybody reads.
+	live place = iota
+	// shadow rows stand beside them while they are rebuilt.
+	shadow
+	// past rows are temporary: a transaction's own.
+	past
+)
 
 var _ ledger.Projection = (*Projection)(nil)
 
@@ -59,7 +77,7 @@ func Find(name string) (*Projection, bool) {
 
 // Name is the key of its checkpoint.
 func (p *Projection) Name() string {
-	if p.shadow {
+	if p.place == shadow {
 		return p.name + ".shadow"
 	}
 	return p.name
@@ -84,27 +102,36 @@ func (p *Projection) Fold(ctx context.Context, tx pgx.Tx, b *ledger.Batch) error
 	return nil
 }
 
-// asShadow is the projection over its shadow tables.
-func (p *Projection) asShadow() *Projection {
-	s := *p
-	s.shadow = true
-	return &s
+// in is the projection over the tables of another place.
+func (p *Projection) in(at place) *Projection {
+	other := *p
+	other.place = at
+	return &other
 }
 
 // sql puts the tables' names into a statement: {usage} becomes
-// projections.usage, or projections.shadow_usage in a rebuild.
+// projections.usage, or projections.shadow_usage in a rebuild. {parked} are the
+// indexes of the events that are left out.
 func (p *Projection) sql(statement string) string {
-	for _, table := range p.tables {
-		statement = strings.ReplaceAll(statement, "{"+table+"}", p.tableName(table))
+	for _, t := range p.tables {
+		statement = strings.ReplaceAll(statement, "{"+t.name+"}", p.tableName(t.name))
 	}
-	return statement
+	parked := "projections.parked"
+	if p.place == past {
+		parked = "pg_temp.parked"
+	}
+	return strings.ReplaceAll(statement, "{parked}", "(SELECT k.index FROM "+parked+" k WHERE k.projection = '"+p.Name()+"')")
 }
 
-func (p *Projection) tableName(table string) string {
-	if p.shadow {
-		return "projections.shadow_" + table
+func (p *Projection) tableName(name string) string {
+	switch p.place {
+	case shadow:
+		return "projections.shadow_" + name
+	case past:
+		return "pg_temp.past_" + name
+	default:
+		return "projections." + name
 	}
-	return "projections." + table
 }
 
 // digestBytes is the length of a digest.
@@ -134,7 +161,7 @@ const rowHash = `hash_record_extended(t, 0)`
 func (p *Projection) sumOfHashes(condition string) string {
 	var parts []string
 	for _, table := range p.tables {
-		parts = append(parts, "SELECT "+rowHash+" AS hash FROM "+p.tableName(table)+" t WHERE "+condition)
+		parts = append(parts, "SELECT "+rowHash+" AS hash FROM "+p.tableName(table.name)+" t WHERE "+condition)
 	}
 	return "SELECT COALESCE(sum(hash), 0) FROM (" + strings.Join(parts, " UNION ALL ") + ") rows"
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,9 +16,12 @@ import (
 
 // RebuildConfig says how to rebuild.
 type RebuildConfig struct {
-	// Replace puts the new rows in place even if the live ones differ from
-	// them. Else a difference is ErrDiverged and the live rows stay.
+	// Replace puts the new rows in place even if the live ones aren't what the
+	// ledger says. Else that is ErrDiverged, which names them, and they stay: to
+	// be looked at, since somebody else than a fold has written them.
 	Replace bool
+	// Progress is told how far it came; nil is nobody.
+	Progress func(index, size int64)
 }
 
 // Rebuilt is what a rebuild found.
@@ -24,48 +29,87 @@ type Rebuilt struct {
 	// Index is how far the new rows are folded, and where they were compared.
 	Index int64
 	// Compared is false if there was nothing to compare with: the live rows
-	// were of another version of the projection.
+	// were of another version of the projection, or they left out events that
+	// the new ones don't.
 	Compared bool
-	// Differences is how many rows are in one of both only; a row that differs
-	// counts twice.
-	Differences int64
+	// Difference says which live rows weren't what the ledger says.
+	Difference Difference
+	// Unparked is how many events the live rows left out and the new ones don't;
+	// Parked is how many the new ones leave out.
+	Unparked, Parked int64
 }
 
 // ErrDiverged is returned where rows are not what the ledger says.
 var ErrDiverged = errors.New("rows of a projection are not what the ledger says")
 
-// rebuildRetries is how often the last step is begun anew because others fold
-// or read at the same moment.
+// rebuildRetries is how often a step is begun anew because others fold at the
+// same moment.
 const rebuildRetries = 20
 
-// rebuildEntries is how many events one transaction of a rebuild folds: more
-// than of a live fold, because nobody waits for the rows.
-const rebuildEntries = 4 * ledger.BatchEntries
-
-// rebuildTimeout bounds each statement of the last step, which reads all rows.
-const rebuildTimeout = `SET LOCAL statement_timeout = '10min'`
+const (
+	// swapLock is how long the swap waits for those who read the live rows; those
+	// who want to read wait behind it.
+	swapLock = 200 * time.Millisecond
+	// swapPatience is how long it tries again, so that reports may end.
+	swapPatience = 10 * time.Minute
+	// swapPause is the longest pause between two tries.
+	swapPause = 500 * time.Millisecond
+)
 
 // Rebuild folds a projection from the beginning into tables beside the live
 // ones, which are read and folded meanwhile, then compares both at the same
-// index and, in one transaction, puts the new ones in place. What an
-// interrupted rebuild left is replaced; of two at once, one may fail.
+// index and, in one transaction, puts the new ones in place: whoever reads sees
+// the old rows or the new ones. Nobody waits for it but those who read or fold
+// this projection, for the moment of the swap. What an interrupted rebuild left
+// is replaced; of two at once, one may fail.
+//
+// Events that couldn't be folded before and can be now are in the new rows.
 func Rebuild(ctx context.Context, b db.Beginner, p *Projection, cfg RebuildConfig) (Rebuilt, error) {
-	shadow := p.asShadow()
-	if err := db.InTx(ctx, b, db.TxOptions{Retries: rebuildRetries}, shadow.begin); err != nil {
-		return Rebuilt{}, fmt.Errorf("rebuild %s: make tables: %w", p.name, err)
-	}
-	if _, err := catchUp(ctx, b, shadow, rebuildEntries); err != nil {
-		return Rebuilt{}, fmt.Errorf("rebuild %s: %w", p.name, err)
-	}
-	var done Rebuilt
-	err := db.InTx(ctx, b, db.TxOptions{Retries: rebuildRetries}, func(ctx context.Context, tx pgx.Tx) (err error) {
-		done, err = p.finish(ctx, tx, cfg)
-		return err
-	})
+	done, err := rebuild(ctx, b, p, cfg)
 	if err != nil {
 		return done, fmt.Errorf("rebuild %s: %w", p.name, err)
 	}
 	return done, nil
+}
+
+func rebuild(ctx context.Context, b db.Beginner, p *Projection, cfg RebuildConfig) (Rebuilt, error) {
+	next := p.in(shadow)
+	if err := db.InTx(ctx, b, db.TxOptions{Retries: rebuildRetries}, next.begin); err != nil {
+		return Rebuilt{}, fmt.Errorf("make tables: %w", err)
+	}
+	if _, err := (catcher{b: b, p: next, batch: pastEntries, progress: cfg.Progress}).run(ctx); err != nil {
+		return Rebuilt{}, err
+	}
+	edited, err := isEdited(ctx, b, p)
+	if err != nil {
+		return Rebuilt{}, err
+	}
+	for began := time.Now(); ; pause(ctx, swapPause/2+rand.N(swapPause/2)) {
+		if _, err := CatchUp(ctx, b, p); err != nil && !errors.Is(err, ledger.ErrRebuild) && !isLocked(err) {
+			return Rebuilt{}, err
+		}
+		if _, err := CatchUp(ctx, b, next); err != nil {
+			return Rebuilt{}, err
+		}
+		s := swap{p: p, shadow: next, cfg: cfg, edited: edited}
+		err := db.InTx(ctx, b, db.TxOptions{Retries: rebuildRetries}, s.run)
+		_, poisoned := errors.AsType[*ledger.FoldError](err)
+		if !isLocked(err) && !poisoned || time.Since(began) > swapPatience || ctx.Err() != nil {
+			return s.done, err
+		}
+	}
+}
+
+// isLocked reports whether somebody else held what the transaction needed.
+func isLocked(err error) bool { return db.SQLState(err) == "55P03" }
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }
 
 // begin makes empty tables and a checkpoint at 0 for a shadow.
@@ -76,52 +120,113 @@ func (p *Projection) begin(ctx context.Context, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, checkpoint, p.Name(), p.version); err != nil {
 		return err
 	}
+	if _, err := tx.Exec(ctx, `DELETE FROM projections.parked WHERE projection = $1`, p.Name()); err != nil {
+		return err
+	}
 	return p.eachTable(ctx, tx, `SELECT projections.make_shadow($1)`)
 }
 
 func (p *Projection) eachTable(ctx context.Context, tx pgx.Tx, sql string) error {
 	for _, table := range p.tables {
-		if _, err := tx.Exec(ctx, sql, table); err != nil {
-			return fmt.Errorf("table %s: %w", table, err)
+		if _, err := tx.Exec(ctx, sql, table.name); err != nil {
+			return fmt.Errorf("table %s: %w", table.name, err)
 		}
 	}
 	return nil
 }
 
-// finish brings both sides to the same events, compares and swaps.
-func (p *Projection) finish(ctx context.Context, tx pgx.Tx, cfg RebuildConfig) (Rebuilt, error) {
-	if _, err := tx.Exec(ctx, rebuildTimeout); err != nil {
-		return Rebuilt{}, err
+// isEdited compares the live rows with their digest, before anything is locked.
+func isEdited(ctx context.Context, b db.Beginner, p *Projection) (bool, error) {
+	err := Verify(ctx, b, p)
+	if errors.Is(err, ErrDiverged) {
+		return true, nil
 	}
-	shadow := p.asShadow()
-	done := Rebuilt{Compared: true}
+	return false, err
+}
+
+// swap is the last step of a rebuild, in one transaction.
+type swap struct {
+	p, shadow *Projection
+	cfg       RebuildConfig
+	edited    bool // the live rows aren't those of their digest
+	done      Rebuilt
+}
+
+// run brings both sides to the same events, compares and swaps.
+func (s *swap) run(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, longWork); err != nil {
+		return err
+	}
+	s.done = Rebuilt{Compared: true}
 	var err error
-	done.Index, err = meet(ctx, tx, p, shadow)
+	s.done.Index, err = meet(ctx, tx, s.p, s.shadow)
 	switch {
 	case errors.Is(err, ledger.ErrRebuild):
-		if done, err = p.giveUp(ctx, tx, shadow); err != nil {
-			return Rebuilt{}, err
-		}
-	case err != nil:
-		return Rebuilt{}, err
+		s.done.Compared = false
+		s.done.Index, err = lockBoth(ctx, tx, s.p, s.shadow)
+	case err == nil:
+		err = s.compare(ctx, tx)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.done.Difference.Err(); err != nil && !s.cfg.Replace {
+		return err
+	}
+	return s.replace(ctx, tx)
+}
+
+// compare looks for a difference. Where the live rows are those of their digest,
+// and that is the shadow's, there is none: rows are compared one by one only to
+// name those that differ.
+func (s *swap) compare(ctx context.Context, tx pgx.Tx) error {
+	const query = `SELECT
+		(SELECT count(*) FROM projections.parked l WHERE l.projection = $1 AND NOT EXISTS
+			(SELECT FROM projections.parked s WHERE s.projection = $2 AND s.index = l.index)),
+		(SELECT count(*) FROM projections.parked s WHERE s.projection = $2),
+		(SELECT digest FROM projections.checkpoints WHERE name = $1), (SELECT digest FROM projections.checkpoints WHERE name = $2)`
+	var live, shadow []byte
+	if err := tx.QueryRow(ctx, query, s.p.Name(), s.shadow.Name()).Scan(&s.done.Unparked, &s.done.Parked, &live, &shadow); err != nil {
+		return fmt.Errorf("compare digests: %w", err)
+	}
+	d := Difference{Projection: s.p.name, Index: s.done.Index, Parked: s.done.Parked}
+	d.Digest = !bytes.Equal(cmpDigest(live), cmpDigest(shadow))
+	switch {
+	case !d.Digest && !s.edited:
+	case s.done.Unparked > 0 && !s.edited: // of course they differ
+		s.done.Compared = false
+		return nil
 	default:
-		if done.Differences, err = p.compare(ctx, tx); err != nil {
-			return Rebuilt{}, err
+		if err := d.compare(ctx, tx, s.p, s.shadow); err != nil {
+			return err
 		}
+		d.Digest = d.Digest || d.Rows == 0
 	}
-	if done.Differences > 0 && !cfg.Replace {
-		return done, fmt.Errorf("%w: %d at index %d", ErrDiverged, done.Differences, done.Index)
+	s.done.Difference = d
+	return nil
+}
+
+// replace puts the shadow in place of the live tables.
+func (s *swap) replace(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, fmt.Sprintf(`SET LOCAL lock_timeout = %d`, swapLock.Milliseconds())); err != nil {
+		return err
 	}
-	if err := p.eachTable(ctx, tx, `SELECT projections.swap_shadow($1)`); err != nil {
-		return Rebuilt{}, err
+	if err := s.p.eachTable(ctx, tx, `SELECT projections.swap_shadow($1)`); err != nil {
+		return err
 	}
 	const move = `WITH gone AS (DELETE FROM projections.checkpoints WHERE name = $2 RETURNING version, index, digest)
 		UPDATE projections.checkpoints c SET version = gone.version, index = gone.index, digest = gone.digest, updated_at = clock_timestamp()
 		FROM gone WHERE c.name = $1`
-	if _, err := tx.Exec(ctx, move, p.Name(), shadow.Name()); err != nil {
-		return Rebuilt{}, fmt.Errorf("move checkpoint: %w", err)
+	if _, err := tx.Exec(ctx, move, s.p.Name(), s.shadow.Name()); err != nil {
+		return fmt.Errorf("move checkpoint: %w", err)
 	}
-	return done, nil
+	if _, err := tx.Exec(ctx, `DELETE FROM projections.parked WHERE projection = $1`, s.p.Name()); err != nil {
+		return fmt.Errorf("clear parked events: %w", err)
+	}
+	if _, err := tx.Exec(ctx, `UPDATE projections.parked SET projection = $1 WHERE projection = $2`, s.p.Name(), s.shadow.Name()); err != nil {
+		return fmt.Errorf("move parked events: %w", err)
+	}
+	return nil
 }
 
 // meet folds both sides until they have folded the same events, and returns the
@@ -166,59 +271,30 @@ func sameEvents(ctx context.Context, tx pgx.Tx, control bool, a, b int64) (bool,
 	return same, nil
 }
 
-// giveUp locks the checkpoint of live rows that are of another version, so
-// that there is nothing to compare with.
-func (p *Projection) giveUp(ctx context.Context, tx pgx.Tx, shadow *Projection) (Rebuilt, error) {
+// lockBoth locks the checkpoint of live rows that are of another version, so
+// that there is nothing to compare with, and that of the shadow.
+func lockBoth(ctx context.Context, tx pgx.Tx, live, shadow *Projection) (int64, error) {
 	const lock = `SELECT index FROM projections.checkpoints WHERE name = $1 FOR UPDATE`
-	var live int64
-	if err := tx.QueryRow(ctx, lock, p.Name()).Scan(&live); err != nil {
-		return Rebuilt{}, fmt.Errorf("lock checkpoint: %w", err)
+	var index int64
+	if err := tx.QueryRow(ctx, lock, live.Name()).Scan(&index); err != nil {
+		return 0, fmt.Errorf("lock checkpoint: %w", err)
 	}
 	at, err := ledger.Advance(ctx, tx, shadow, ledger.BatchEntries)
-	return Rebuilt{Index: at.Index}, err
-}
-
-// compare counts the rows that are in the live or the shadow tables only.
-// Where the digests of both agree with each other and with the rows, there are
-// none, and rows need not be compared one by one.
-func (p *Projection) compare(ctx context.Context, tx pgx.Tx) (int64, error) {
-	live, liveErr := p.verify(ctx, tx)
-	shadow, shadowErr := p.asShadow().verify(ctx, tx)
-	for _, err := range []error{liveErr, shadowErr} {
-		if err != nil && !errors.Is(err, ErrDiverged) {
-			return 0, err
-		}
-	}
-	if liveErr == nil && shadowErr == nil && bytes.Equal(live, shadow) {
-		return 0, nil
-	}
-	differences := int64(0)
-	for _, table := range p.tables {
-		live, shadow := "TABLE "+p.tableName(table), "TABLE "+p.asShadow().tableName(table)
-		n := int64(0)
-		err := tx.QueryRow(ctx, "SELECT count(*) FROM (("+live+" EXCEPT ALL "+shadow+") UNION ALL ("+shadow+" EXCEPT ALL "+live+")) d").Scan(&n)
-		if err != nil {
-			return 0, fmt.Errorf("compare table %s: %w", table, err)
-		}
-		differences += n
-	}
-	if differences == 0 {
-		return 0, fmt.Errorf("%w: the rows of %s agree, but not with a digest", ErrDiverged, p.name)
-	}
-	return differences, nil
+	return at.Index, err
 }
 
 // Verify compares a projection's rows with its digest: ErrDiverged if somebody
-// else has changed them. That they are what the ledger says is shown by
-// Rebuild alone.
+// else has changed them. That they are what the ledger says is shown by Refold.
 func Verify(ctx context.Context, b db.Beginner, p *Projection) error {
 	opts := db.TxOptions{TxOptions: pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}}
 	err := db.InTx(ctx, b, opts, func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, rebuildTimeout); err != nil {
+		if _, err := tx.Exec(ctx, longWork); err != nil {
 			return err
 		}
-		_, err := p.verify(ctx, tx)
-		return err
+		if err := lockTables(ctx, tx, p); err != nil {
+			return err
+		}
+		return p.verify(ctx, tx)
 	})
 	if err != nil {
 		return fmt.Errorf("verify %s: %w", p.name, err)
@@ -226,26 +302,23 @@ func Verify(ctx context.Context, b db.Beginner, p *Projection) error {
 	return nil
 }
 
-// verify returns the digest if it is that of the rows.
-func (p *Projection) verify(ctx context.Context, tx pgx.Tx) ([]byte, error) {
+// verify compares the digest with that of the rows.
+func (p *Projection) verify(ctx context.Context, tx pgx.Tx) error {
 	sum, err := scanChange(ctx, tx, p.sumOfHashes("true"))
 	if err != nil {
-		return nil, fmt.Errorf("sum up rows: %w", err)
+		return fmt.Errorf("sum up rows: %w", err)
 	}
 	var digest []byte
 	err = tx.QueryRow(ctx, `SELECT digest FROM projections.checkpoints WHERE name = $1`, p.Name()).Scan(&digest)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return nil, fmt.Errorf("read digest: %w", err)
+		return fmt.Errorf("read digest: %w", err)
 	}
 	rows, err := addDigest(nil, sum)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if len(digest) == 0 {
-		digest = make([]byte, digestBytes)
+	if digest = cmpDigest(digest); !bytes.Equal(rows, digest) {
+		return fmt.Errorf("%w: digest %x, rows %x", ErrDiverged, digest, rows)
 	}
-	if !bytes.Equal(rows, digest) {
-		return nil, fmt.Errorf("%w: digest %x, rows %x", ErrDiverged, digest, rows)
-	}
-	return digest, nil
+	return nil
 }

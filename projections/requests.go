@@ -12,7 +12,7 @@ import (
 
 // Requests is every call as it stands after all corrections.
 func Requests() *Projection {
-	return &Projection{name: "requests", version: 1, tables: []string{"requests"}, fold: foldRequests}
+	return &Projection{name: "requests", version: callVersion, tables: []table{{"requests", "id"}}, fold: foldRequests}
 }
 
 // requestColumns are what a call's row is made of, besides its id.

@@ -46,9 +46,9 @@ func (w *rowWriter) run(ctx context.Context, tx pgx.Tx) (decimal.Decimal, error)
 // LISTEN. Notifications are lost where nobody listens: who needs them polls too.
 const ControlChannel = "manti_control"
 
-// notify tells listeners at commit. A rebuild tells nobody.
+// notify tells listeners at commit, if the rows are the live ones.
 func (p *Projection) notify(ctx context.Context, tx pgx.Tx) error {
-	if p.shadow {
+	if p.place != live {
 		return nil
 	}
 	if _, err := tx.Exec(ctx, `SELECT pg_notify($1, '')`, ControlChannel); err != nil {

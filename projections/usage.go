@@ -11,7 +11,7 @@ import (
 
 // Usage is what was used and paid by the hour, key, model and provider.
 func Usage() *Projection {
-	return &Projection{name: "usage", version: 1, tables: []string{"usage"}, fold: foldUsage}
+	return &Projection{name: "usage", version: callVersion, tables: []table{{"usage", usageKey}}, fold: foldUsage}
 }
 
 // usageKey are the columns of the primary key.

@@ -217,12 +217,14 @@ func rebuild(ctx context.Context, inv invocation) error {
 
 func verdict(r projections.Rebuilt) string {
 	switch {
+	case r.Unparked > 0:
+		return fmt.Sprintf("%d events are folded that were parked before", r.Unparked)
 	case !r.Compared:
 		return "there were no live rows to compare with"
-	case r.Differences == 0:
+	case r.Difference.None():
 		return "equal to the live rows"
 	}
-	return fmt.Sprintf("%d rows differed from the live ones and were replaced", r.Differences)
+	return "live rows differed and were replaced: " + r.Difference.String()
 }
 
 func projectionNames() string {
