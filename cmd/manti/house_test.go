@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"ledger":                  {"domain", "db", "ledger/internal/row", "ledger/spool"},
 	"ledger/internal/row":     {"domain", "db"},
 	"ledger/seal":             {"domain", "db", "ledger"},
+	"ledger/backup":           {"db"},
 	"ledger/spool":            {},
 	"projections":             {"domain", "db", "ledger"},
 	"jobs":                    {"domain", "db", "ledger", "projections"},
