@@ -14,8 +14,8 @@ import (
 // Rerate charges the same usage by another price version, and with cost counts
 // what the provider takes by it too. Refused is a call whose amounts can't be
 // recomputed from its own version, whose model has no price in the other one,
-// or whose currency would change. Calls of unknown end are left.
-func (b *Books) Rerate(ctx context.Context, version domain.EventID, cost bool) (func(ledger.Entry, *domain.RequestCompleted) error, error) {
+// or whose currency would change. Calls without usage are left.
+func (b *Books) Rerate(ctx context.Context, version domain.EventID, cost bool) (Change, error) {
 	to, err := b.Get(ctx, version)
 	if err != nil {
 		return nil, err
@@ -24,32 +24,34 @@ func (b *Books) Rerate(ctx context.Context, version domain.EventID, cost bool) (
 		return nil, err
 	}
 	return func(e ledger.Entry, call *domain.RequestCompleted) error {
-		if IsUnsettled(e.Event) {
+		if call.Usage.IsZero() {
 			return errLeave
 		}
-		pricing, err := b.pricingOf(e, call)
-		if err != nil {
-			// What was charged by this version and had its cost from another one
-			// was done before.
-			if call.Charge.Version == version && !cost {
-				return errLeave
-			}
-			return err
-		}
-		bill, err := pricing.price(e, call, to)
-		if err != nil {
-			return err
-		}
-		if bill.Charge.Currency != call.Charge.Currency || cost && bill.Cost.Currency != call.Private.Cost.Currency {
-			return fmt.Errorf("its price is in %s there, and it was charged in %s", bill.Charge.Currency, call.Charge.Currency)
-		}
-		call.Charge = bill.Charge
-		if cost {
-			call.Private.Cost = bill.Cost
-		}
-		setFlags(call, bill.Flags)
-		return nil
+		return b.rerate(e, call, to, cost)
 	}, nil
+}
+
+func (b *Books) rerate(e ledger.Entry, call *domain.RequestCompleted, to *domain.PriceBook, cost bool) error {
+	pricing, err := b.pricingOf(e, call)
+	if err != nil {
+		return err
+	}
+	if cost && pricing.cost == nil {
+		return errors.New("its cost names no price version that is in the ledger: rerate without --cost")
+	}
+	bill, err := pricing.price(e, call, to)
+	if err != nil {
+		return err
+	}
+	if !sameCurrency(bill.Charge, call.Charge) || cost && !sameCurrency(bill.Cost, call.Private.Cost) {
+		return fmt.Errorf("price version %s has its price in another currency", to.Version)
+	}
+	call.Charge = bill.Charge
+	if cost {
+		call.Private.Cost = bill.Cost
+	}
+	setFlags(call, bill.Flags)
+	return nil
 }
 
 // Waive settles a call of unknown end: it costs and is charged nothing.
@@ -67,9 +69,9 @@ func Estimate(e ledger.Entry, call *domain.RequestCompleted) error {
 	if !IsUnsettled(e.Event) {
 		return errLeave
 	}
-	call.Charge = domain.Price{Amount: call.Held, Currency: call.Charge.Currency}
-	if call.Private.Cost.Currency == call.Charge.Currency {
-		call.Private.Cost = call.Charge
+	call.Charge.Amount = call.Held
+	if sameCurrency(call.Private.Cost, call.Charge) {
+		call.Private.Cost.Amount = call.Held
 	}
 	return nil
 }
@@ -89,7 +91,7 @@ type Figures struct {
 
 // Restate gives a call figures. Where they name usage but no amount, the amount
 // is recomputed by the call's own price version.
-func (b *Books) Restate(ctx context.Context, f Figures) (func(ledger.Entry, *domain.RequestCompleted) error, error) {
+func (b *Books) Restate(ctx context.Context, f Figures) (Change, error) {
 	if err := b.All(ctx); err != nil {
 		return nil, err
 	}
@@ -115,7 +117,8 @@ func (b *Books) restate(f Figures, e ledger.Entry, call *domain.RequestCompleted
 	return f.setAmounts(call)
 }
 
-// reuse gives a call another usage, with the amounts that follow from it.
+// reuse gives a call another usage, with the amounts that follow from it unless
+// both are given.
 func (b *Books) reuse(f Figures, e ledger.Entry, call *domain.RequestCompleted, usage domain.Metered) error {
 	pricing, err := b.pricingOf(e, call)
 	call.Usage, call.Provenance, call.Estimator = usage, f.Provenance, ""
@@ -125,16 +128,24 @@ func (b *Books) reuse(f Figures, e ledger.Entry, call *domain.RequestCompleted, 
 	if err != nil {
 		return err
 	}
-	bill, err := pricing.price(e, call, pricing.book)
+	charge, err := pricing.price(e, call, pricing.charge)
 	if err != nil {
 		return err
 	}
-	if !sameCurrency(bill.Charge, call.Charge) || !sameCurrency(bill.Cost, call.Private.Cost) {
-		return errors.New("its currencies aren't those of its price version")
+	if !sameCurrency(charge.Charge, call.Charge) {
+		return errors.New("its charge isn't in the currency of its price version")
 	}
-	call.Charge, call.Private.Cost = bill.Charge, bill.Cost
-	setFlags(call, bill.Flags)
-	return nil
+	call.Charge = charge.Charge
+	setFlags(call, charge.Flags)
+	if f.Cost != nil {
+		return nil
+	}
+	if pricing.cost == nil {
+		return errors.New("its cost names no price version that is in the ledger: give --cost")
+	}
+	cost, err := pricing.price(e, call, pricing.cost)
+	call.Private.Cost = cost.Cost
+	return err
 }
 
 func sameCurrency(a, b domain.Price) bool { return a.Currency == b.Currency }

@@ -55,12 +55,15 @@ type Balance struct {
 	// Cost is what providers take, Charge what the organisation pays. Held is
 	// what calls of unknown outcome could have cost; it isn't part of Charge.
 	Cost, Charge, Held decimal.Decimal
+	// Incomplete is how many events of the organisation couldn't be folded and
+	// are missing in the sums.
+	Incomplete int64
 }
 
 // ReadBalances lists the balances of an organisation, or of all if org is
 // zero, by organisation and currency.
 func ReadBalances(ctx context.Context, q Querier, org domain.OrgID) ([]Balance, error) {
-	const query = `SELECT org_id, currency, calls, cost, charge, held FROM projections.balances
+	const query = `SELECT org_id, currency, calls, cost, charge, held, 0 FROM projections.balances
 		WHERE $1::uuid IS NULL OR org_id = $1 ORDER BY org_id, currency`
 	rows, err := q.Query(ctx, query, idOrNull(org))
 	if err != nil {
@@ -69,6 +72,13 @@ func ReadBalances(ctx context.Context, q Querier, org domain.OrgID) ([]Balance, 
 	balances, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Balance])
 	if err != nil {
 		return nil, fmt.Errorf("read balances: %w", err)
+	}
+	parked, err := ReadParked(ctx, q, Balances().Name())
+	if err != nil {
+		return nil, fmt.Errorf("read balances: %w", err)
+	}
+	for i := range balances {
+		balances[i].Incomplete = countTouching(parked, balances[i].Org)
 	}
 	return balances, nil
 }

@@ -20,13 +20,15 @@ type Amendment struct {
 	Author string
 	// Reason is for the auditor: it can't be erased, see domain.UsageCorrected.
 	Reason string
-	// Change turns the call of an event, a copy, into what it should be. It
-	// must depend on nothing but the event. errLeave leaves the call as it is;
-	// another error refuses, and says why in words for an operator.
-	Change func(e ledger.Entry, call *domain.RequestCompleted) error
+	Change Change
 }
 
-// errLeave is returned by a Change for a call that isn't its business.
+// A Change turns the call of an event, a copy, into what it should be. It
+// depends on nothing but the event. errLeave leaves the call as it is; another
+// error refuses, and says why in words for an operator.
+type Change func(e ledger.Entry, call *domain.RequestCompleted) error
+
+// errLeave is returned for a call that isn't a change's business.
 var errLeave = errors.New("left as it is")
 
 // IsUnsettled reports whether an event is a call whose end nobody knows and that

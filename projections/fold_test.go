@@ -1,7 +1,9 @@
 package projections_test
 
 import (
+	"context"
 	"fmt"
+	"iter"
 	"testing"
 	"time"
 
@@ -60,7 +62,7 @@ func TestFoldsEqualARecomputation(t *testing.T) {
 				}
 			}
 			b.catchUp(t, money()...)
-			w.check(t, b)
+			w.check(t, b.now())
 			digests, rows := map[string]string{}, map[string][]string{}
 			for _, p := range money() {
 				_, digests[p.Name()] = b.checkpoint(t, p.Name())
@@ -77,20 +79,41 @@ func TestFoldsEqualARecomputation(t *testing.T) {
 						t.Errorf("%s by %d: index %d, digest %s, want %d, %s", p.Name(), size, index, digest, len(w.events), digests[p.Name()])
 					}
 				}
-				w.check(t, b)
+				w.check(t, b.now())
 			}
 			b.checkInvariants(t)
 		})
 	}
 }
 
+// books is what can be asked, now or of the past.
+type books struct {
+	projections.Querier
+	usage func(projections.UsageFilter) iter.Seq2[projections.UsageRow, error]
+}
+
+func (b *bench) now() books {
+	return books{b.pool, func(f projections.UsageFilter) iter.Seq2[projections.UsageRow, error] {
+		return projections.ReadUsage(context.Background(), b.pool, f)
+	}}
+}
+
+func past(then *projections.Past) books {
+	return books{then, func(f projections.UsageFilter) iter.Seq2[projections.UsageRow, error] {
+		return projections.ReadPastUsage(context.Background(), then, f)
+	}}
+}
+
 // check compares all rows with what the events say.
-func (w *world) check(t *testing.T, b *bench) {
+func (w *world) check(t *testing.T, b books) {
 	t.Helper()
 	w.checkBalances(t, b)
 	w.checkUsage(t, b)
 	w.checkRequests(t, b)
 }
+
+// before is the world as it was before the event at the index.
+func (w *world) before(index int) *world { return &world{events: w.events[:index]} }
 
 // standing are the events that none supersedes, with the time of admission.
 func (w *world) standing() map[domain.EventID]standing {
@@ -114,7 +137,7 @@ type standing struct {
 	*domain.RequestCompleted
 }
 
-func (w *world) checkBalances(t *testing.T, b *bench) {
+func (w *world) checkBalances(t *testing.T, b books) {
 	t.Helper()
 	type key struct {
 		org      domain.OrgID
@@ -134,7 +157,7 @@ func (w *world) checkBalances(t *testing.T, b *bench) {
 			b.Calls++
 		})
 	}
-	balances, err := projections.ReadBalances(t.Context(), b.pool, domain.OrgID{})
+	balances, err := projections.ReadBalances(t.Context(), b, domain.OrgID{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +173,7 @@ func (w *world) checkBalances(t *testing.T, b *bench) {
 	}
 }
 
-func (w *world) checkUsage(t *testing.T, b *bench) {
+func (w *world) checkUsage(t *testing.T, b books) {
 	t.Helper()
 	type key struct {
 		hour            time.Time
@@ -187,7 +210,7 @@ func (w *world) checkUsage(t *testing.T, b *bench) {
 	}
 	got := map[key]projections.UsageRow{}
 	by := []projections.Dimension{projections.ByHour, projections.ByOrg, projections.ByProject, projections.ByKey, projections.ByModel, projections.ByProvider}
-	for r, err := range projections.ReadUsage(t.Context(), b.pool, projections.UsageFilter{By: by}) {
+	for r, err := range b.usage(projections.UsageFilter{By: by}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +221,7 @@ func (w *world) checkUsage(t *testing.T, b *bench) {
 	}
 }
 
-func (w *world) checkRequests(t *testing.T, b *bench) {
+func (w *world) checkRequests(t *testing.T, b books) {
 	t.Helper()
 	type row struct {
 		ID, Event domain.EventID
@@ -224,7 +247,7 @@ func (w *world) checkRequests(t *testing.T, b *bench) {
 		r.Held = decimal.NullDecimal{Decimal: s.Held, Valid: !s.Held.IsZero()}
 		want[r.ID] = r
 	}
-	rows, err := b.pool.Query(t.Context(), `SELECT id, event_id, index, at, org_id, key_id, model, outcome, input, charge, held FROM projections.requests`)
+	rows, err := b.Query(t.Context(), `SELECT id, event_id, index, at, org_id, key_id, model, outcome, input, charge, held FROM projections.requests`)
 	if err != nil {
 		t.Fatal(err)
 	}

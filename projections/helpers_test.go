@@ -189,7 +189,12 @@ func (b *bench) checkpoint(t testing.TB, name string) (int64, string) {
 // rows are a table's rows as text, in the order of its first columns.
 func (b *bench) rows(t testing.TB, table string) []string {
 	t.Helper()
-	rows, err := b.pool.Query(t.Context(), `SELECT t::text FROM projections.`+table+` t ORDER BY 1`)
+	return b.rowsOf(t, b.pool, table)
+}
+
+func (b *bench) rowsOf(t testing.TB, q projections.Querier, table string) []string {
+	t.Helper()
+	rows, err := q.Query(t.Context(), `SELECT t::text FROM projections.`+table+` t ORDER BY 1`)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -134,6 +134,15 @@ func (k Parked) touches(org domain.OrgID) bool {
 	return org.IsZero() || slices.Contains(k.Orgs, org)
 }
 
+func countTouching(parked []Parked, org domain.OrgID) (n int64) {
+	for _, k := range parked {
+		if k.touches(org) {
+			n++
+		}
+	}
+	return n
+}
+
 // ErrParked is returned where a decision rests on rows that lack an event.
 var ErrParked = errors.New("an event that this rests on could not be folded: rebuild the projection with a program that can")
 

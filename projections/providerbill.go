@@ -167,7 +167,7 @@ func (b *ProviderBill) line(request domain.EventID, provider string) *billLine {
 // Reconcile gives calls the usage and the cost that the bill says, and the
 // charge that follows from the usage by the call's own price version. Calls that
 // the bill doesn't name are left.
-func (b *Books) Reconcile(ctx context.Context, bill *ProviderBill) (func(ledger.Entry, *domain.RequestCompleted) error, error) {
+func (b *Books) Reconcile(ctx context.Context, bill *ProviderBill) (Change, error) {
 	if err := b.All(ctx); err != nil {
 		return nil, err
 	}

@@ -190,7 +190,7 @@ func TestFoldersFenceEachOther(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	w.check(t, b)
+	w.check(t, b.now())
 	b.checkInvariants(t)
 }
 

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -55,41 +56,49 @@ func (b *Books) All(ctx context.Context) error {
 	return nil
 }
 
-// pricing is how a call came to its amounts, by the book that it names.
+// pricing is how a call came to its amounts: by the books that it names, and as
+// it was served.
 type pricing struct {
-	book *domain.PriceBook
-	how  domain.Served
+	charge, cost *domain.PriceBook // cost is nil if the cost comes from no book
+	how          domain.Served
 }
 
 // pricingOf finds how the call was priced: with which of the ways of serving its
-// own book gives just the amounts that stand there. An event keeps the tier and
+// own books give just the amounts that stand there. An event keeps the tier and
 // the region that the provider named, but not the speed, and a call that several
 // models served has the sum of their amounts. What can't be found again can't
-// be priced otherwise either: that is refused rather than guessed.
+// be priced otherwise either: that is refused rather than guessed. Of a call
+// without usage there is nothing to find.
 func (b *Books) pricingOf(e ledger.Entry, call *domain.RequestCompleted) (pricing, error) {
-	version := call.Charge.Version
-	if version.IsZero() || call.Private.Cost.Version != version {
-		return pricing{}, fmt.Errorf("its amounts weren't computed from one price version: correct it by itself, with --charge and --cost")
+	p := pricing{charge: b.known[call.Charge.Version], cost: b.known[call.Private.Cost.Version], how: domain.ServedAs(call.Tier, "", call.Private.Region)}
+	if p.charge == nil {
+		return p, errors.New("its charge names no price version that is in the ledger: correct it by itself, with --charge and --cost")
 	}
-	book := b.known[version]
-	if book == nil {
-		return pricing{}, fmt.Errorf("its price version %s is not in the ledger", version)
+	served, asked, err := cardsOf(p.charge, call)
+	if err != nil || call.Usage.IsZero() {
+		return p, err
 	}
-	served, asked, err := cardsOf(book, call)
-	if err != nil {
-		return pricing{}, err
-	}
-	first := domain.ServedAs(call.Tier, "", call.Private.Region)
-	for _, how := range append([]domain.Served{first}, slices.Concat(served.Served(), asked.Served())...) {
-		if how.Tier != first.Tier || how.Region != first.Region {
-			continue
-		}
-		bill := domain.BillFor(served, asked, e.Event.At, domain.Usage(call.Usage), how)
-		if sameAmount(bill.Cost, call.Private.Cost) && sameAmount(bill.Charge, call.Charge) {
-			return pricing{book, how}, nil
+	for _, how := range append([]domain.Served{p.how}, slices.Concat(served.Served(), asked.Served())...) {
+		if how.Tier == p.how.Tier && how.Region == p.how.Region && p.gives(e, call, how) {
+			p.how = how
+			return p, nil
 		}
 	}
-	return pricing{}, fmt.Errorf("its amounts aren't its usage times the rates of its price version %s: correct it by itself, with --charge and --cost", version)
+	return p, fmt.Errorf("its amounts aren't its usage times the rates of its price version %s: correct it by itself, with --charge and --cost", call.Charge.Version)
+}
+
+// gives reports whether the call's books give its amounts, if it was served so.
+func (p pricing) gives(e ledger.Entry, call *domain.RequestCompleted, how domain.Served) bool {
+	p.how = how
+	bill, err := p.price(e, call, p.charge)
+	if err != nil || !sameAmount(bill.Charge, call.Charge) {
+		return false
+	}
+	if p.cost == nil {
+		return true
+	}
+	bill, err = p.price(e, call, p.cost)
+	return err == nil && sameAmount(bill.Cost, call.Private.Cost)
 }
 
 func sameAmount(a, b domain.Price) bool { return a.Amount.Equal(b.Amount) && a.Currency == b.Currency }
@@ -111,7 +120,7 @@ func cardsOf(book *domain.PriceBook, call *domain.RequestCompleted) (served, ask
 	return served, asked, nil
 }
 
-// price computes the amounts that the call's usage has in a book.
+// price is what the call's usage costs and is charged by a book.
 func (p pricing) price(e ledger.Entry, call *domain.RequestCompleted, book *domain.PriceBook) (domain.Bill, error) {
 	served, asked, err := cardsOf(book, call)
 	if err != nil {

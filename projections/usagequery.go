@@ -66,6 +66,9 @@ type UsageRow struct {
 	// has no bound.
 	Meters             [domain.MeterCount]decimal.Decimal
 	Cost, Charge, Held decimal.Decimal
+	// Incomplete is how many events couldn't be folded that may belong here, by
+	// organisation and time: they are missing in the sums.
+	Incomplete int64
 }
 
 // exportTimeout bounds a query whose rows are read as fast as somebody writes
@@ -76,27 +79,41 @@ const exportTimeout = `SET LOCAL statement_timeout = '1h'; SET LOCAL idle_in_tra
 // call are left out. The sequence ends after its first error.
 func ReadUsage(ctx context.Context, b db.Beginner, f UsageFilter) iter.Seq2[UsageRow, error] {
 	return func(yield func(UsageRow, error) bool) {
-		query, err := f.query()
-		if err == nil {
-			opts := db.TxOptions{TxOptions: pgx.TxOptions{AccessMode: pgx.ReadOnly}}
-			err = db.InTx(ctx, b, opts, func(ctx context.Context, tx pgx.Tx) error {
-				return f.stream(ctx, tx, query, yield)
-			})
-		}
-		if err != nil && err != errStop {
-			yield(UsageRow{}, fmt.Errorf("read usage: %w", err))
-		}
+		opts := db.TxOptions{TxOptions: pgx.TxOptions{AccessMode: pgx.ReadOnly}}
+		err := db.InTx(ctx, b, opts, func(ctx context.Context, tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, exportTimeout); err != nil {
+				return err
+			}
+			return f.stream(ctx, tx, yield)
+		})
+		f.end(err, yield)
 	}
+}
+
+// ReadPastUsage is ReadUsage of the past.
+func ReadPastUsage(ctx context.Context, then *Past, f UsageFilter) iter.Seq2[UsageRow, error] {
+	return func(yield func(UsageRow, error) bool) { f.end(f.stream(ctx, then, yield), yield) }
 }
 
 // errStop ends the transaction of a stream that nobody wants any more.
 var errStop = errors.New("projections: the reader has stopped")
 
-func (f UsageFilter) stream(ctx context.Context, tx pgx.Tx, query string, yield func(UsageRow, error) bool) error {
-	if _, err := tx.Exec(ctx, exportTimeout); err != nil {
+func (f UsageFilter) end(err error, yield func(UsageRow, error) bool) {
+	if err != nil && err != errStop {
+		yield(UsageRow{}, fmt.Errorf("read usage: %w", err))
+	}
+}
+
+func (f UsageFilter) stream(ctx context.Context, q Querier, yield func(UsageRow, error) bool) error {
+	query, err := f.query()
+	if err != nil {
 		return err
 	}
-	rows, err := tx.Query(ctx, query, pgx.NamedArgs{
+	parked, err := ReadParked(ctx, q, Usage().Name())
+	if err != nil {
+		return err
+	}
+	rows, err := q.Query(ctx, query, pgx.NamedArgs{
 		"from": timeOrNull(f.From), "to": timeOrNull(f.To), "org": idOrNull(f.Org), "project": idOrNull(f.Project),
 		"key": idOrNull(f.Key), "model": f.Model, "provider": f.Provider,
 	})
@@ -109,11 +126,49 @@ func (f UsageFilter) stream(ctx context.Context, tx pgx.Tx, query string, yield 
 		if err != nil {
 			return err
 		}
+		for _, k := range f.Missing(parked) {
+			if f.mayBelong(k, row) {
+				row.Incomplete++
+			}
+		}
 		if !yield(row, nil) {
 			return errStop
 		}
 	}
 	return rows.Err()
+}
+
+// Missing are those of the parked events that may belong to what is asked for,
+// by organisation and time. What else they say can't be relied on.
+func (f UsageFilter) Missing(parked []Parked) []Parked {
+	var missing []Parked
+	for _, k := range parked {
+		hour := k.At.Truncate(time.Hour)
+		if k.touches(f.Org) && !hour.Before(f.From) && (f.To.IsZero() || hour.Before(f.To)) {
+			missing = append(missing, k)
+		}
+	}
+	return missing
+}
+
+// mayBelong reports whether the event may belong to the row.
+func (f UsageFilter) mayBelong(k Parked, row UsageRow) bool {
+	if slices.Contains(f.By, ByOrg) && !k.touches(row.Org) {
+		return false
+	}
+	y, m, d := k.At.Date()
+	begins := row.Time
+	for _, by := range f.By {
+		switch by {
+		case ByHour:
+			begins = k.At.Truncate(time.Hour)
+		case ByDay:
+			begins = time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
+		case ByMonth:
+			begins = time.Date(y, m, 1, 0, 0, 0, 0, time.UTC)
+		}
+	}
+	return begins.Equal(row.Time)
 }
 
 func scanUsage(rows pgx.Rows) (UsageRow, error) {
