@@ -13,6 +13,7 @@ import (
 	"manti/db"
 	"manti/domain"
 	"manti/ledger/internal/row"
+	"manti/ledger/spool"
 )
 
 // A Place is where an event stands in the ledger.
@@ -180,7 +181,7 @@ type placed struct {
 }
 
 func (l *Ledger) appendOnce(ctx context.Context, rows []row.Row, dedup bool) (done appended, err error) {
-	partitioned := int64(0)
+	partitioned, head := int64(0), spool.Head{}
 	err = db.InTx(ctx, l.pool, db.TxOptions{}, func(ctx context.Context, tx pgx.Tx) error {
 		a, err := l.lockHead(ctx, tx)
 		if err != nil {
@@ -189,13 +190,14 @@ func (l *Ledger) appendOnce(ctx context.Context, rows []row.Row, dedup bool) (do
 		if err := a.append(ctx, rows, dedup); err != nil {
 			return err
 		}
-		done, partitioned = a.appended, a.partitioned
+		done, partitioned, head = a.appended, a.partitioned, a.head
 		return nil
 	})
 	if err != nil {
 		return appended{}, err
 	}
 	l.sawPartition(partitioned)
+	l.saw(head)
 	return done, nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"manti/db"
 	"manti/domain"
 	"manti/ledger/internal/row"
+	"manti/ledger/spool"
 )
 
 // Decide returns the events that follow from what the projections of its
@@ -52,14 +53,14 @@ func (l *Ledger) Command(ctx context.Context, reads []Projection, decide Decide)
 		}
 	}
 	var entries []Entry
-	partitioned := int64(0)
+	partitioned, head := int64(0), spool.Head{}
 	err := db.InTx(ctx, l.pool, db.TxOptions{Retries: commandRetries}, func(ctx context.Context, tx pgx.Tx) error {
 		a, err := l.lockHead(ctx, tx)
 		if err != nil {
 			return err
 		}
 		entries, err = a.decide(ctx, reads, decide)
-		partitioned = a.partitioned
+		partitioned, head = a.partitioned, a.head
 		return err
 	})
 	if errors.Is(err, db.ErrCommitUnknown) && l.isThere(ctx, entries) {
@@ -69,6 +70,7 @@ func (l *Ledger) Command(ctx context.Context, reads []Projection, decide Decide)
 		return nil, wrap("command", err)
 	}
 	l.sawPartition(partitioned)
+	l.saw(head)
 	return entries, nil
 }
 

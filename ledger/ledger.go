@@ -60,6 +60,8 @@ type Ledger struct {
 
 	// partitioned is the first index for which this process knows no partition.
 	partitioned atomic.Int64
+	// watch guards appends, nil if nobody does.
+	watch atomic.Pointer[Watch]
 }
 
 // New returns a ledger on the pool, which must come from db.Open and run as the

@@ -13,6 +13,7 @@ import (
 
 	"manti/domain"
 	"manti/ledger/internal/row"
+	"manti/ledger/spool"
 )
 
 // An appender is a transaction that holds the head.
@@ -26,6 +27,8 @@ type appender struct {
 	at   time.Time
 	// partitioned is the first index without a partition, as far as is known.
 	partitioned int64
+	// head is the ledger's end after the append; zero if nothing was.
+	head spool.Head
 }
 
 // lockHead takes the head until the transaction ends. Whoever takes other locks
@@ -40,14 +43,19 @@ func (l *Ledger) lockHead(ctx context.Context, tx pgx.Tx) (*appender, error) {
 	const clock = `SELECT clock_timestamp()`
 	a := &appender{l: l, tx: tx, partitioned: l.partitioned.Load()}
 	var head Head
+	seen, leaf := l.seen(), []byte(nil)
 	batch := new(pgx.Batch)
 	batch.Queue(durable)
 	batch.Queue(lock).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&head.Size, &head.RecordedAt, &head.Frozen, &head.Reason)
 	})
 	batch.Queue(clock).QueryRow(func(row pgx.Row) error { return row.Scan(&a.at) })
+	queueLeaf(batch, seen, &leaf)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, fmt.Errorf("lock head: %w", err)
+	}
+	if err := l.checkHead(ctx, tx, seen, head, leaf); err != nil {
+		return nil, err
 	}
 	if head.Frozen {
 		return nil, fmt.Errorf("%w: %s", ErrFrozen, head.Reason)
@@ -90,6 +98,7 @@ func (a *appender) append(ctx context.Context, rows []row.Row, dedup bool) (err 
 		a.placed = append(a.placed, placed{rows[i].Nth, Place{a.size + int64(i), a.at}})
 	}
 	a.Appended += len(rows)
+	a.head = spool.Head{Size: a.size + int64(len(rows)), At: a.at, Leaf: domain.LeafHash(a.at, rows[len(rows)-1].Canonical)}
 	a.Size, a.size = a.size+int64(len(rows)), a.size+int64(len(rows))
 	return nil
 }
