@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"ledger/seal":             {"domain", "db", "ledger"},
 	"ledger/backup":           {"db"},
 	"ledger/spool":            {},
+	"ledger/verify":           {"domain", "db", "ledger", "ledger/internal/row", "ledger/seal", "ledger/spool"},
 	"projections":             {"domain", "db", "ledger"},
 	"jobs":                    {"domain", "db", "ledger", "projections"},
 	"proxy":                   {"domain", "proxy/..."},
