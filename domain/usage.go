@@ -120,6 +120,8 @@ const (
 	Partial Provenance = "partial"
 	// Estimated: counted by manti's estimator, whose version the event names.
 	Estimated Provenance = "estimated"
+	// Given: an operator's figures, in a correction.
+	Given Provenance = "given"
 	// NoUsage: nothing was used, or nothing is known to have been.
 	NoUsage Provenance = "none"
 )
