@@ -38,15 +38,17 @@ type ShipperConfig struct {
 	// Registerer gets the metrics, nil for none.
 	Registerer prometheus.Registerer
 	// Linger is how long records may wait for company after a batch that wasn't
-	// full; 20 ms if 0. The first after a pause doesn't wait.
+	// full; 200 ms if 0. The first after a pause doesn't wait.
 	Linger time.Duration
 }
 
 const (
 	// batchRecords makes the lock on the head and the sync of a commit cheap per
 	// record; more gives little.
-	batchRecords  = 500
-	defaultLinger = 20 * time.Millisecond
+	batchRecords = 500
+	// defaultLinger makes five batches a second of what calls at any rate leave:
+	// a batch costs far more than a record, here and in Postgres.
+	defaultLinger = 200 * time.Millisecond
 )
 
 // Shipper carries records from a spool into the ledger. It repeats itself where
