@@ -72,6 +72,8 @@ func (r *Recorder) Start(s domain.Started) (ticket uint64, err error) {
 	case errors.Is(err, spool.ErrFull):
 		r.refused.Store(time.Now().UnixNano())
 		return 0, unavailable("manti has no room to record calls until its ledger takes some. Try again.", 5*time.Second, err)
+	case errors.Is(err, ErrOutage):
+		return 0, unavailable("manti can't reach its ledger and has nowhere else to record calls. Try again.", time.Second, err)
 	case errors.Is(err, spool.ErrSlow):
 		return 0, unavailable("manti's disk is too slow to record calls now. Try again.", time.Second, err)
 	case err != nil:

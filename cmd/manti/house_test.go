@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"ledger":                  {"domain", "db", "ledger/internal/row", "ledger/spool"},
 	"ledger/internal/row":     {"domain", "db"},
 	"ledger/seal":             {"domain", "db", "ledger"},
+	"ledger/direct":           {"domain", "db", "ledger", "ledger/spool"},
 	"ledger/backup":           {"db"},
 	"ledger/spool":            {},
 	"ledger/verify":           {"domain", "db", "ledger", "ledger/internal/row", "ledger/seal", "ledger/spool"},
