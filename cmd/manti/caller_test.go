@@ -93,8 +93,14 @@ type crowd struct {
 	calls []seen // guarded by mu; those that had an id
 }
 
-// gather starts n callers. Each ends with the crowd, or the test.
+// gather starts n callers of all kinds. Each ends with the crowd, or the test.
 func gather(t testing.TB, base string, n int) *crowd {
+	t.Helper()
+	return gatherFor(t, base, n, asks())
+}
+
+// gatherFor starts n callers of these kinds.
+func gatherFor(t testing.TB, base string, n int, all []ask) *crowd {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	c := &crowd{stop: stop}
@@ -102,7 +108,6 @@ func gather(t testing.TB, base string, n int) *crowd {
 	for i := range n {
 		c.group.Go(func() {
 			for round := 0; ctx.Err() == nil; round++ {
-				all := asks()
 				s := call(context.WithoutCancel(ctx), *c.base.Load(), testKey, all[(i+round)%len(all)], fmt.Sprintf("caller %d says %d", i, round))
 				c.note(s)
 				if !s.whole {

@@ -22,8 +22,8 @@ import (
 // provider (the simulator) that outlives it, so that its books can be held
 // against the ledger.
 
-// long makes the faults as long as the issue that asks for them says.
-var long = flag.Bool("long", false, "make outages as long as they are in the field")
+// long makes faults as long, and as many, as they are in the field.
+func long() bool { return os.Getenv("MANTI_TEST_LONG") == "1" }
 
 // patience bounds every wait. It is no measure of anything: a machine that
 // builds and tests other things meanwhile is slow.

@@ -19,10 +19,10 @@ var (
 	shippingStopped = regexp.MustCompile(`"msg":"the ledger takes no events; they wait in the spool"`)
 )
 
-// outage is the least that an outage lasts: as long as the field's with -long,
+// outage is the least that an outage lasts: as long as the field's with MANTI_TEST_LONG=1,
 // else only as long as it takes for enough calls to be made in it.
 func outage() <-chan time.Time {
-	if *long {
+	if long() {
 		return time.After(30 * time.Second)
 	}
 	return time.After(0)

@@ -165,7 +165,7 @@ func TestRawInput(t *testing.T) {
 		})
 		t.Run("a body that never ends", func(t *testing.T) {
 			t.Parallel()
-			if !*long {
+			if !long() {
 				t.Skip("it takes 30 s: with -long")
 			}
 			d := dial(t, p.addr)
