@@ -3,6 +3,7 @@ module manti
 go 1.26.8
 
 require (
+	filippo.io/torchwood v0.9.0
 	github.com/amacneil/dbmate/v2 v2.35.0
 	github.com/anthropics/anthropic-sdk-go v1.84.0
 	github.com/fergusstrange/embedded-postgres v1.34.0
@@ -57,6 +58,7 @@ require (
 	go.opentelemetry.io/otel/sdk v1.43.0 // indirect
 	go.opentelemetry.io/otel/trace v1.43.0 // indirect
 	go.yaml.in/yaml/v4 v4.0.0-rc.2 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )

@@ -2,6 +2,8 @@ package seal_test
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
 	"testing"
 	"time"
 
@@ -111,4 +113,53 @@ func (r *reference) root(t testing.TB, size int64) tlog.Hash {
 		t.Fatal(err)
 	}
 	return h
+}
+
+// fakeLeaves puts events into an empty ledger that are nothing but leaves, many
+// in little time. Only a superuser can.
+func fakeLeaves(t testing.TB, super *pgxpool.Pool, n int64) {
+	t.Helper()
+	const partitions = `SELECT ledger.make_partitions($1)`
+	const insert = `INSERT INTO ledger.events (index, recorded_at, at, id, v, control, kind, leaf, canonical)
+		SELECT i, 'epoch'::timestamptz + i * interval '1 microsecond', 'epoch', gen_random_uuid(), 1, false, 'Fake', sha256(int8send(i)), ''
+		FROM generate_series((SELECT size FROM ledger.head), $1::bigint - 1) i`
+	const head = `UPDATE ledger.head SET size = $1`
+	ctx := t.Context()
+	if _, err := super.Exec(ctx, partitions, n); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := super.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(ctx) }() // committed, unless the test has failed
+	for _, q := range []struct {
+		sql  string
+		args []any
+	}{{`SET LOCAL statement_timeout = 0`, nil}, {insert, []any{n}}, {head, []any{n}}} {
+		if _, err := tx.Exec(ctx, q.sql, q.args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func fakeLeaf(i int64) tlog.Hash {
+	return sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(i)))
+}
+
+// fakeReference is the tree over n fake leaves.
+func fakeReference(t testing.TB, n int64) *reference {
+	t.Helper()
+	r := &reference{}
+	for i := range n {
+		more, err := tlog.StoredHashesForRecordHash(i, fakeLeaf(i), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.hashes = append(r.hashes, more...)
+	}
+	return r
 }

@@ -47,8 +47,8 @@ func NewKey(origin string) (domain.Secret, error) {
 // CheckOrigin refuses what can't name a ledger: c2sp.org/signed-note wants key
 // names without white space and "+", and a line is a line.
 func CheckOrigin(origin string) error {
-	if origin == "" || len(origin) > 200 || strings.ContainsFunc(origin, func(r rune) bool { return r <= ' ' || r > '~' || r == '+' }) {
-		return fmt.Errorf("%w: an origin is like example.com/ledger: 1 to 200 printable ASCII characters, no space, no plus", ErrMalformed)
+	if origin == "" || len(origin) > domain.MaxOrigin || strings.ContainsFunc(origin, func(r rune) bool { return r <= ' ' || r > '~' || r == '+' }) {
+		return fmt.Errorf("%w: an origin is like example.com/ledger: 1 to 256 printable ASCII characters, no space, no plus", ErrMalformed)
 	}
 	return nil
 }
