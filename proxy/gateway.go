@@ -98,6 +98,11 @@ type Config struct {
 	// Full reports, for /readyz, whether the spool has no room for calls; nil is
 	// never. Recorder.Start decides for each call.
 	Full func() bool
+	// Notes are for /readyz: what an operator should know, though calls can be
+	// taken; nil is nothing.
+	Notes func() []string
+	// Receipts proves what is in the ledger; nil to leave its routes out.
+	Receipts Receipts
 	// Metrics is served at /metrics, nil to leave it out.
 	Metrics http.Handler
 }
@@ -138,6 +143,9 @@ func New(cfg Config) *Gateway {
 	setDefault(&cfg.WriteTimeout, defaultWriteTimeout)
 	setDefault(&cfg.MaxStale, defaultMaxStale)
 	setDefault(&cfg.CallerGone, Drain)
+	if cfg.Notes == nil {
+		cfg.Notes = func() []string { return nil }
+	}
 	if cfg.Full == nil {
 		cfg.Full = func() bool { return false }
 	}

@@ -6,6 +6,7 @@ import "net/http"
 type readiness struct {
 	Ready   bool     `json:"ready"`
 	Reasons []string `json:"reasons,omitempty"`
+	Notes   []string `json:"notes,omitempty"`
 }
 
 // healthz says that the process lives.
@@ -31,5 +32,5 @@ func (g *Gateway) readyz(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	sendJSON(w, readiness{Ready: len(reasons) == 0, Reasons: reasons})
+	sendJSON(w, readiness{Ready: len(reasons) == 0, Reasons: reasons, Notes: g.cfg.Notes()})
 }

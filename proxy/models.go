@@ -94,14 +94,20 @@ func (g *Gateway) model(w http.ResponseWriter, r *http.Request) {
 
 // reader is the snapshot for a caller who may read it.
 func (g *Gateway) reader(w http.ResponseWriter, r *http.Request) (*Snapshot, bool) {
+	c, ok := g.begin(w, r)
+	return c.snapshot, ok
+}
+
+// begin authenticates a request that is no call to a model, or answers it.
+func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) (*call, bool) {
 	begun := now()
 	c := &call{g: g, w: w, r: r, caller: g.dialectOf(r), begun: begun, id: newEventID(begun), out: http.NewResponseController(w)}
 	c.showID()
 	if err := c.authenticate(); err != nil {
 		c.sendError(domain.ErrorOf(err))
-		return nil, false
+		return c, false
 	}
-	return c.snapshot, true
+	return c, true
 }
 
 func sendJSON(w http.ResponseWriter, v any) {

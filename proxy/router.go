@@ -26,6 +26,7 @@ func (g *Gateway) Handler() http.Handler {
 	r.Post("/v1/messages/count_tokens", g.serve(dialect.CountTokens, g.anthropic))
 	r.Get("/v1/models", g.models)
 	r.Get("/v1/models/*", g.model)
+	g.receipts(r)
 	r.Get("/healthz", healthz)
 	r.Get("/readyz", g.readyz)
 	if g.cfg.Metrics != nil {
