@@ -64,27 +64,6 @@ func (l *Ledger) Append(ctx context.Context, events []domain.Encoded) (Result, e
 	return l.write(ctx, p)
 }
 
-// prepared is all of an append that needs no database.
-type prepared struct {
-	mem        *row.Arena
-	given      int // how many events
-	rounds     [][]row.Row
-	rejections []rejection
-}
-
-// prepare makes the events ready. release takes the memory back.
-func (l *Ledger) prepare(events []domain.Encoded) *prepared {
-	mem, ok := l.arenas.Get().(*row.Arena)
-	if !ok {
-		mem = new(row.Arena)
-	}
-	p := &prepared{mem: mem, given: len(events)}
-	p.rounds, p.rejections = newRows(events, mem)
-	return p
-}
-
-func (l *Ledger) release(p *prepared) { l.arenas.Put(p.mem) }
-
 // write appends what is prepared; it may be called again after an error.
 func (l *Ledger) write(ctx context.Context, p *prepared) (Result, error) {
 	res := Result{Places: make([]Place, p.given)}
@@ -104,29 +83,6 @@ func (l *Ledger) write(ctx context.Context, p *prepared) (Result, error) {
 		res.Rejected = append(res.Rejected, r.Rejection)
 	}
 	return res, nil
-}
-
-// newRows makes the events ready, in rounds that have each id once: whether the
-// second of an id is the same event is known when the first is in the ledger.
-func newRows(events []domain.Encoded, mem *row.Arena) (rounds [][]row.Row, rejections []rejection) {
-	mem.Reset()
-	rounds = append(rounds, make([]row.Row, 0, len(events)))
-	seen := make(map[domain.EventID]int, len(events))
-	for i, enc := range events {
-		r, err := row.New(enc, mem)
-		r.Nth = i
-		if err != nil {
-			rejections = append(rejections, rejectRow(r, "can't be read: "+err.Error(), ""))
-			continue
-		}
-		round := seen[enc.ID]
-		seen[enc.ID]++
-		if round == len(rounds) {
-			rounds = append(rounds, nil)
-		}
-		rounds[round] = append(rounds[round], r)
-	}
-	return rounds, rejections
 }
 
 // appendRows adds to res and rejections what is committed.

@@ -15,20 +15,17 @@ import (
 // first three columns are others, and does nothing else: what Append is
 // measured against.
 func (l *Ledger) CopyAlone(ctx context.Context, events []domain.Encoded, from int64) error {
-	rounds, _ := newRows(events, new(row.Arena))
+	p := l.prepare(events)
+	defer l.release(p)
 	return db.InTx(ctx, l.pool, db.TxOptions{}, func(ctx context.Context, tx pgx.Tx) error {
 		a := &appender{l: l, tx: tx}
-		return a.copyIn(ctx, `COPY bare (`+row.EventColumns+`) FROM STDIN (FORMAT binary)`, row.Events(rounds[0], from, time.UnixMicro(1)))
+		return a.copyIn(ctx, `COPY bare (`+row.EventColumns+`) FROM STDIN (FORMAT binary)`, row.Events(p.rounds[0], from, time.UnixMicro(1)))
 	})
 }
 
 // Ready makes the events' rows, the part of an append before the lock.
 func (l *Ledger) Ready(events []domain.Encoded) int {
-	mem, _ := l.arenas.Get().(*row.Arena)
-	if mem == nil {
-		mem = new(row.Arena)
-	}
-	defer l.arenas.Put(mem)
-	rounds, _ := newRows(events, mem)
-	return len(rounds[0])
+	p := l.prepare(events)
+	defer l.release(p)
+	return len(p.rounds[0])
 }

@@ -55,8 +55,8 @@ type Querier interface {
 
 // Ledger appends to one database. It is for concurrent use.
 type Ledger struct {
-	pool   *pgxpool.Pool
-	arenas sync.Pool // of *row.Arena
+	pool       *pgxpool.Pool
+	workspaces sync.Pool // of *workspace
 
 	// partitioned is the first index for which this process knows no partition.
 	partitioned atomic.Int64
