@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"testing"
 	"time"
 
@@ -119,9 +120,13 @@ func (w *world) before(index int) *world { return &world{events: w.events[:index
 func (w *world) standing() map[domain.EventID]standing {
 	all := map[domain.EventID]standing{}
 	admitted := map[domain.EventID]time.Time{}
+	maps.Copy(admitted, w.admitted)
 	for i, e := range w.events {
-		body, _ := domain.CallOf(e.Body)
-		if body.Supersedes.IsZero() {
+		body, there := domain.CallOf(e.Body)
+		if !there {
+			continue
+		}
+		if _, known := admitted[e.ID]; !known && body.Supersedes.IsZero() {
 			admitted[e.ID] = e.At
 		}
 		delete(all, body.Supersedes)
@@ -163,6 +168,7 @@ func (w *world) checkBalances(t *testing.T, b books) {
 	}
 	got := map[key]projections.Balance{}
 	for _, sum := range balances {
+		sum.Incomplete = 0 // see TestParkedEventsMarkFigures
 		zero := sum.Calls == 0 && sum.Cost.IsZero() && sum.Charge.IsZero() && sum.Held.IsZero()
 		if _, wanted := want[key{sum.Org, sum.Currency}]; wanted || !zero { // a correction leaves zeros behind
 			got[key{sum.Org, sum.Currency}] = sum
@@ -214,6 +220,7 @@ func (w *world) checkUsage(t *testing.T, b books) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.Incomplete = 0
 		got[keyOf(r)] = r
 	}
 	if diff := cmp.Diff(want, got, decimals); diff != "" {

@@ -33,6 +33,8 @@ type world struct {
 	clock time.Time
 	// events are all that were made, in order.
 	events []domain.Event
+	// admitted are the times of calls of which events doesn't have the first.
+	admitted map[domain.EventID]time.Time
 	// open are the calls that may still be superseded.
 	open []domain.Event
 }

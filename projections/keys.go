@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -68,10 +69,13 @@ const maxName = 256
 // DecideIssue decides that a key may call. It reads Keys and Orgs. It refuses
 // with a *domain.Error: CodeNotFound for a project that the organisation
 // doesn't have, CodeConflict for a secret that another key has,
-// CodeInvalid for what makes no sense. A key that was issued already, with the
-// same secret, needs no event.
+// CodeInvalid for what makes no sense; with ErrParked if it can't know. A key
+// that was issued already, with the same secret, needs no event.
 func DecideIssue(ctx context.Context, tx pgx.Tx, c IssueKey) ([]domain.Event, error) {
 	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if err := refuseParked(ctx, tx, Keys().Name(), Orgs().Name()); err != nil {
 		return nil, err
 	}
 	const query = `SELECT EXISTS (SELECT FROM projections.projects WHERE id = $1 AND org_id = $2),
@@ -121,9 +125,12 @@ type RevokeKey struct {
 
 // DecideRevoke decides that a key may not call any more. It reads Keys. An
 // unknown key is refused with CodeNotFound; one that is revoked already needs
-// no event.
+// no event. It decides even if events are parked: that a key ends is always safe.
 func DecideRevoke(ctx context.Context, tx pgx.Tx, c RevokeKey) ([]domain.Event, error) {
-	const query = `SELECT org_id, project_id, revoked_at IS NOT NULL FROM projections.keys WHERE id = $1`
+	const query = `SELECT org_id, project_id, revoked_at IS NOT NULL FROM projections.keys WHERE id = $1
+		UNION ALL
+		SELECT e.org_id, e.project_id, false FROM projections.parked k JOIN ledger.events e ON e.index = k.index
+		WHERE k.projection = 'keys' AND k.key_id = $1 AND e.kind = 'KeyIssued' AND e.org_id IS NOT NULL AND e.project_id IS NOT NULL LIMIT 1`
 	body := &domain.KeyRevoked{Key: c.Key}
 	revoked := false
 	err := tx.QueryRow(ctx, query, c.Key).Scan(&body.Org, &body.Project, &revoked)
@@ -154,6 +161,8 @@ type KeyRow struct {
 	// Expires and Revoked are zero if never.
 	Expires, Revoked time.Time
 	RevokedBy        string
+	// Shut is set if an event about the key couldn't be folded: it may not call.
+	Shut bool
 }
 
 // ListKeys lists the keys of an organisation, or of all if org is zero, in the
@@ -170,6 +179,13 @@ func ListKeys(ctx context.Context, q Querier, org domain.OrgID) ([]KeyRow, error
 	keys, err := pgx.CollectRows(rows, scanKeyRow)
 	if err != nil {
 		return nil, fmt.Errorf("list keys: %w", err)
+	}
+	parked, err := ReadParked(ctx, q, Keys().Name())
+	if err != nil {
+		return nil, fmt.Errorf("list keys: %w", err)
+	}
+	for i := range keys {
+		keys[i].Shut = slices.ContainsFunc(parked, func(k Parked) bool { return k.Key == keys[i].ID })
 	}
 	return keys, nil
 }

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -57,8 +58,14 @@ func DefaultProject() domain.ProjectID {
 const defaultName = "default"
 
 // DecideBootstrap decides the events that are missing for a default
-// organisation and project; none if both are there. It reads Orgs.
+// organisation and project; none if both are there, or if it can't know because
+// an event is parked. It reads Orgs.
 func DecideBootstrap(ctx context.Context, tx pgx.Tx, c Bootstrap) ([]domain.Event, error) {
+	if err := refuseParked(ctx, tx, Orgs().Name()); errors.Is(err, ErrParked) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
 	const query = `SELECT EXISTS (SELECT FROM projections.orgs WHERE id = $1), EXISTS (SELECT FROM projections.projects WHERE id = $2)`
 	var hasOrg, hasProject bool
 	if err := tx.QueryRow(ctx, query, DefaultOrg(), DefaultProject()).Scan(&hasOrg, &hasProject); err != nil {

@@ -32,6 +32,9 @@ func foldPrices(ctx context.Context, tx pgx.Tx, p *Projection, b *ledger.Batch) 
 	w := rowWriter{p: p}
 	for _, e := range entries {
 		if v, ok := e.Event.Body.(*domain.PricesPublished); ok {
+			if _, err := bookOf(e.Event); err != nil {
+				return decimal.Zero, err
+			}
 			w.write(e.Event.ID, insert, e.Event.ID, v.Number, v.Digest, e.Event.Author == BuiltinAuthor, e.Event.At, e.Event.Author, e.Index)
 		}
 	}
@@ -56,7 +59,7 @@ type PublishPrices struct {
 var ErrSamePrices = errors.New("these prices hold already")
 
 // DecidePublish decides an operator's publication. It reads Prices. It refuses
-// with domain.ErrPrice or ErrSamePrices.
+// with domain.ErrPrice, ErrSamePrices, or ErrParked if it can't know what holds.
 //
 // A list that an operator has published holds until an operator publishes
 // another one: a new built-in list doesn't replace it. To go back to the
@@ -64,6 +67,9 @@ var ErrSamePrices = errors.New("these prices hold already")
 func DecidePublish(ctx context.Context, tx pgx.Tx, c PublishPrices) ([]domain.Event, error) {
 	if c.Author == BuiltinAuthor {
 		return nil, fmt.Errorf("publish prices: %q is not an operator", c.Author)
+	}
+	if err := refuseParked(ctx, tx, Prices().Name()); err != nil {
+		return nil, err
 	}
 	versions, err := readVersions(ctx, tx)
 	if err != nil {
@@ -76,9 +82,14 @@ func DecidePublish(ctx context.Context, tx pgx.Tx, c PublishPrices) ([]domain.Ev
 // Prices. It is if there is no list yet; or if the one that holds is a
 // built-in one and this one was never published. So an operator's list stays,
 // and during an upgrade, or after going back, an older program doesn't bring
-// its list back.
+// its list back. While an event is parked it isn't either.
 func DecideBuiltin(ctx context.Context, tx pgx.Tx, c PublishPrices) ([]domain.Event, error) {
 	c.Author = BuiltinAuthor
+	if err := refuseParked(ctx, tx, Prices().Name()); errors.Is(err, ErrParked) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
 	versions, err := readVersions(ctx, tx)
 	if err != nil {
 		return nil, err

@@ -34,10 +34,13 @@ type Snapshot struct {
 	Keys []Key
 	// Book is the price book that holds; nil if none was ever published.
 	Book *domain.PriceBook
+	// Unread are the events that it lacks; a key that one names is revoked in it.
+	Unread []Unread
 }
 
 // LoadSnapshot reads all of it, as of the ledger's end: what the projections
-// haven't folded yet is added from the events.
+// haven't folded yet is added from the events. What can't be read is passed over:
+// see Unread.
 func LoadSnapshot(ctx context.Context, b db.Beginner) (Snapshot, error) {
 	var s Snapshot
 	opts := db.TxOptions{TxOptions: pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}}
@@ -52,6 +55,9 @@ func LoadSnapshot(ctx context.Context, b db.Beginner) (Snapshot, error) {
 }
 
 func loadSnapshot(ctx context.Context, tx pgx.Tx) (Snapshot, error) {
+	if err := lockTables(ctx, tx, Keys(), Prices()); err != nil {
+		return Snapshot{}, err
+	}
 	// Rows may be folded further than the lower of both checkpoints: applying
 	// an event to them again changes nothing.
 	const folded = `SELECT COALESCE(min(index), 0) FROM projections.checkpoints WHERE name IN ('keys', 'prices') HAVING count(*) = 2`
@@ -76,6 +82,13 @@ func loadSnapshot(ctx context.Context, tx pgx.Tx) (Snapshot, error) {
 	changes, err := readChanges(ctx, tx, s.Index)
 	if err != nil {
 		return Snapshot{}, err
+	}
+	unread, err := readUnread(ctx, tx, s.Index)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	for _, u := range unread {
+		changes.pass(u)
 	}
 	s.apply(changes)
 	return s, nil
@@ -117,78 +130,11 @@ func CurrentBook(ctx context.Context, q ledger.Querier) (*domain.PriceBook, erro
 func bookOf(e domain.Event) (*domain.PriceBook, error) {
 	body, ok := e.Body.(*domain.PricesPublished)
 	if !ok || body.Private == nil {
-		return nil, fmt.Errorf("read price book: event %s has none", e.ID)
+		return nil, fmt.Errorf("read price book: %w: event %s has none", domain.ErrEncoding, e.ID)
 	}
 	book := *body.Private
 	book.Version = e.ID
 	return &book, nil
-}
-
-// Changes are what the control events at the indexes [since, Index) changed.
-type Changes struct {
-	Index int64
-	// Issued are the new keys, in order.
-	Issued  []Key
-	Revoked []domain.KeyID
-	// Book is the last price book published; nil if none was.
-	Book *domain.PriceBook
-}
-
-// ReadChanges reads what changed from an index on, from the events alone: it
-// doesn't wait for any projection.
-func ReadChanges(ctx context.Context, b db.Beginner, since int64) (Changes, error) {
-	var c Changes
-	opts := db.TxOptions{TxOptions: pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}}
-	err := db.InTx(ctx, b, opts, func(ctx context.Context, tx pgx.Tx) (err error) {
-		c, err = readChanges(ctx, tx, since)
-		return err
-	})
-	if err != nil {
-		return Changes{}, fmt.Errorf("read changes: %w", err)
-	}
-	return c, nil
-}
-
-// changesPage is how many events are held in memory at once.
-const changesPage = 1000
-
-func readChanges(ctx context.Context, tx pgx.Tx, since int64) (Changes, error) {
-	head, err := ledger.ReadHead(ctx, tx)
-	if err != nil {
-		return Changes{}, err
-	}
-	c := Changes{Index: max(since, head.Size)}
-	for next := since; next < head.Size; {
-		entries, err := ledger.ReadControl(ctx, tx, next, changesPage)
-		if err != nil {
-			return Changes{}, err
-		}
-		for _, e := range entries {
-			if err := c.add(e.Event); err != nil {
-				return Changes{}, err
-			}
-			next = e.Index + 1
-		}
-		if len(entries) < changesPage {
-			break
-		}
-	}
-	return c, nil
-}
-
-func (c *Changes) add(e domain.Event) (err error) {
-	switch body := e.Body.(type) {
-	case *domain.KeyIssued:
-		c.Issued = append(c.Issued, Key{
-			ID: body.Key, Org: body.Org, Project: body.Project, User: body.User, Service: body.Service,
-			Hash: body.Private.Hash, Expires: body.Expires,
-		})
-	case *domain.KeyRevoked:
-		c.Revoked = append(c.Revoked, body.Key)
-	case *domain.PricesPublished:
-		c.Book, err = bookOf(e)
-	}
-	return err
 }
 
 // apply brings a snapshot up to date. A key stays as it was first issued.
@@ -211,5 +157,5 @@ func (s *Snapshot) apply(c Changes) {
 	if c.Book != nil {
 		s.Book = c.Book
 	}
-	s.Index = c.Index
+	s.Index, s.Unread = c.Index, c.Unread
 }

@@ -12,7 +12,6 @@ import (
 	"manti/db"
 	"manti/domain"
 	"manti/jobs"
-	"manti/ledger"
 	"manti/projections"
 )
 
@@ -41,16 +40,17 @@ func (c *control) Run(ctx context.Context) error {
 	if d.roles.Reason != "" {
 		c.log.Info("roles are not fully separated", "separation", d.roles.Separation, "reason", d.roles.Reason)
 	}
-	shipper, err := ledger.NewShipper(ledger.ShipperConfig{Ledger: d.ledger, Spool: c.spool, Replica: c.cfg.Replica, Log: c.log, Registerer: c.registry})
+	ship, err := c.ship(d)
 	if err != nil {
 		return err
 	}
+	sweep := func(ctx context.Context) error { return c.sweep(ctx, d) }
 	runner, err := jobs.New(jobs.Config{Pool: d.pool, Ledger: d.ledger, Logger: c.log, Registerer: c.registry, PollOnly: c.cfg.PollOnly})
 	if err != nil {
 		return err
 	}
 	c.welcome(c.first)
-	return together(ctx, shipper.Run, runner.Run, refresh.Run)
+	return together(ctx, ship, sweep, runner.Run, refresh.Run)
 }
 
 // together runs tasks until ctx ends or one fails, and waits for all.
@@ -102,6 +102,8 @@ func (c *control) prepare(ctx context.Context) (database, *refresher, error) {
 		err = fmt.Errorf("prepare the database: %w", err)
 	} else if err = refresh.begin(ctx); err != nil {
 		err = fmt.Errorf("load keys and prices: %w", err)
+	} else if c.direct != nil {
+		err = c.direct.Connect(ctx, d.pool, d.ledger)
 	}
 	if err != nil {
 		d.pool.Close()
@@ -146,7 +148,7 @@ func (c *control) bootstrapKey(ctx context.Context, d database) error {
 	if len(c.cfg.BootstrapKey) < minBootstrapKey {
 		return fmt.Errorf("MANTI_BOOTSTRAP_KEY is shorter than %d characters", minBootstrapKey)
 	}
-	return issueOnce(ctx, d, c.cfg.BootstrapKey, "bootstrap")
+	return c.issueOnce(ctx, d, c.cfg.BootstrapKey, "bootstrap")
 }
 
 // firstKey makes a key if there never was one. Once it has begun to, it goes on
@@ -159,32 +161,37 @@ func (c *control) firstKey(ctx context.Context, d database) error {
 		}
 		c.first = newKey()
 	}
-	return issueOnce(ctx, d, c.first, "first key")
+	return c.issueOnce(ctx, d, c.first, "first key")
 }
 
-// issueOnce records a key, unless it is there already.
-func issueOnce(ctx context.Context, d database, key domain.Secret, name string) error {
+// issueOnce records a key, unless it is there already. Where an event is parked
+// that it rests on, it doesn't: that must not keep a server from starting.
+func (c *control) issueOnce(ctx context.Context, d database, key domain.Secret, name string) error {
 	_, err := issueKey(ctx, d, key, name, systemAuthor, time.Time{})
 	if e, ok := errors.AsType[*domain.Error](err); ok && e.Code == domain.CodeConflict {
+		return nil
+	}
+	if errors.Is(err, projections.ErrParked) {
+		c.log.Error("a key can't be recorded", "name", name, "err", err)
 		return nil
 	}
 	return err
 }
 
-// awaitShipped waits until the spool is empty, or for at most d.
+// awaitShipped waits until all calls are in the ledger, or for at most d.
 func (c *control) awaitShipped(d time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	t := time.NewTicker(20 * time.Millisecond)
 	defer t.Stop()
 	for {
-		stats, err := c.spool.Stats()
-		if err != nil || stats.Unshipped == 0 {
+		left := c.unrecorded()
+		if left == 0 {
 			return
 		}
 		select {
 		case <-ctx.Done():
-			c.log.Warn("the spool isn't empty; what is left is shipped at the next start", "unshipped", stats.Unshipped)
+			c.log.Warn("not all calls are in the ledger; what is left in a spool is shipped at the next start", "unshipped", left)
 			return
 		case <-c.shipped:
 			return

@@ -184,60 +184,6 @@ func migrate(ctx context.Context, inv invocation) error {
 	})
 }
 
-// rebuild builds projections anew.
-func rebuild(ctx context.Context, inv invocation) error {
-	flags := newFlags(inv)
-	replace := flags.Bool("replace", false, "put the new rows in place even if they differ from the live ones")
-	data := dataFlag(flags)
-	if err := parse(flags, inv); err != nil {
-		return err
-	}
-	if flags.NArg() != 1 {
-		return usageError{"manti rebuild: name one of " + projectionNames() + ", or all"}
-	}
-	var list []*projections.Projection
-	if name := flags.Arg(0); name == "all" {
-		list = projections.All()
-	} else if p, ok := projections.Find(name); ok {
-		list = append(list, p)
-	} else {
-		return usageError{fmt.Sprintf("manti rebuild: %q is none of %s, all", name, projectionNames())}
-	}
-	return withDatabase(ctx, inv, *data, func(d database) error {
-		for _, p := range list {
-			done, err := projections.Rebuild(ctx, d.pool, p, projections.RebuildConfig{Replace: *replace})
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(inv.io.out, "%s: rebuilt up to index %d, %s\n", p.Name(), done.Index, verdict(done))
-		}
-		return nil
-	})
-}
-
-func verdict(r projections.Rebuilt) string {
-	switch {
-	case r.Unparked > 0:
-		return fmt.Sprintf("%d events are folded that were parked before", r.Unparked)
-	case !r.Compared:
-		return "there were no live rows to compare with"
-	case r.Difference.None():
-		return "equal to the live rows"
-	}
-	return "live rows differed and were replaced: " + r.Difference.String()
-}
-
-func projectionNames() string {
-	text := ""
-	for i, p := range projections.All() {
-		if i > 0 {
-			text += ", "
-		}
-		text += p.Name()
-	}
-	return text
-}
-
 // eventTime is now in the form of events.
 func eventTime() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 

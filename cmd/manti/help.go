@@ -28,6 +28,7 @@ func commands() []command {
 		{"rebuild", "NAME|all", "build a projection anew from the ledger, beside the live one, and swap it in", rebuild},
 		{"backup", "FILE [--data DIRECTORY]", "write the ledger into a file, beside running servers", backUp},
 		{"restore", "FILE [--check] [--data DIRECTORY]", "read a backup into an empty database, of the same or another version of Postgres", restore},
+		{"replay", "NAME --at INDEX|TIME [--json]", "show balances, usage, keys, orgs, prices or requests as they were at a moment", replay},
 		{"migrate", "", "bring the database's schema up to date and stop", migrate},
 		{"url", "[--data DIRECTORY]", "print the running private Postgres' URL, password included, for psql", printURL},
 		{"health", "[--url URL]", "ask a running server whether it is ready; for container health checks", health},

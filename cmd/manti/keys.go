@@ -86,24 +86,51 @@ func keyList(ctx context.Context, inv invocation) error {
 		if err != nil {
 			return err
 		}
-		t := tabwriter.NewWriter(inv.io.out, 0, 0, 2, ' ', 0)
-		if !*asJSON {
-			fmt.Fprintln(t, "ID\tNAME\tENDS WITH\tSTATE\tISSUED\tBY")
-		}
-		for _, k := range keys {
-			state := keyState(k, time.Now())
-			switch {
-			case state != "active" && !*all:
-			case *asJSON:
-				if err := json.NewEncoder(inv.io.out).Encode(keyJSON{k.ID, k.Name, k.Hint, state, k.Issued, k.IssuedBy, k.Expires, k.Revoked}); err != nil {
-					return err
-				}
-			default:
-				fmt.Fprintf(t, "%s\t%s\t…%s\t%s\t%s\t%s\n", k.ID, k.Name, k.Hint, state, k.Issued.Format(time.DateTime), k.IssuedBy)
-			}
-		}
-		return t.Flush()
+		return printKeys(inv, keys, keyListing{all: *all, asJSON: *asJSON, at: time.Now()})
 	})
+}
+
+// keyListing says which keys are printed, and how.
+type keyListing struct {
+	all, asJSON bool
+	at          time.Time // as of when
+}
+
+// printKeys prints a table, or JSON.
+func printKeys(inv invocation, keys []projections.KeyRow, l keyListing) error {
+	t := tabwriter.NewWriter(inv.io.out, 0, 0, 2, ' ', 0)
+	if !l.asJSON {
+		fmt.Fprintln(t, "ID\tNAME\tENDS WITH\tSTATE\tISSUED\tBY")
+	}
+	shut := false
+	for _, k := range keys {
+		state := keyState(k, l.at)
+		shut = shut || k.Shut
+		switch {
+		case (state == "revoked" || state == "expired") && !l.all:
+		case l.asJSON:
+			if err := json.NewEncoder(inv.io.out).Encode(keyJSON{k.ID, k.Name, k.Hint, state, k.Issued, k.IssuedBy, k.Expires, k.Revoked}); err != nil {
+				return err
+			}
+		default:
+			fmt.Fprintf(t, "%s\t%s\t…%s\t%s\t%s\t%s\n", k.ID, k.Name, k.Hint, stateText(k, state), k.Issued.Format(time.DateTime), k.IssuedBy)
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if shut {
+		warnIncomplete(inv, projections.Keys().Name())
+	}
+	return nil
+}
+
+// stateText is a state in a table.
+func stateText(k projections.KeyRow, state string) string {
+	if k.Shut {
+		return state + "*"
+	}
+	return state
 }
 
 type keyJSON struct {
@@ -121,6 +148,8 @@ func keyState(k projections.KeyRow, now time.Time) string {
 	switch {
 	case !k.Revoked.IsZero():
 		return "revoked"
+	case k.Shut: // it may be revoked: it may not call
+		return "shut"
 	case !k.Expires.IsZero() && !now.Before(k.Expires):
 		return "expired"
 	}

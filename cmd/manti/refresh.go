@@ -38,6 +38,7 @@ func (r *refresher) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.unread(all.Unread)
 	if err := r.snapshots.load(all); err != nil {
 		return err
 	}
@@ -101,6 +102,7 @@ func (r *refresher) look(ctx context.Context) error {
 		r.down = false
 		r.log.Info("the database answers again")
 	}
+	r.unread(changes.Unread)
 	changed := len(changes.Issued)+len(changes.Revoked) > 0 || changes.Book != nil
 	if err := r.snapshots.apply(changes); err != nil {
 		return err
@@ -121,6 +123,18 @@ func (r *refresher) publish(changed bool, at time.Time) error {
 		r.log.Warn("the snapshot can't be saved: without the database manti would not start", "err", err)
 	}
 	return nil
+}
+
+// unread says which control events this program can't read. A key that one of
+// them names is refused until it is run by one that can.
+func (r *refresher) unread(events []projections.Unread) {
+	for _, u := range events {
+		key := "none"
+		if !u.Key.IsZero() {
+			key = u.Key.String()
+		}
+		r.log.Error("a control event can't be read; a key that it names is refused", "index", u.Index, "kind", string(u.Kind), "key", key, "err", u.Err)
+	}
 }
 
 // note says once that the database doesn't answer.

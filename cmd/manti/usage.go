@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/shopspring/decimal"
+
 	"manti/domain"
 	"manti/projections"
 )
@@ -28,10 +30,7 @@ func usage(ctx context.Context, inv invocation) error {
 		if err := d.catchUp(ctx, projections.Usage()); err != nil {
 			return err
 		}
-		if *asJSON {
-			return usageJSON(ctx, inv.io.out, d, *filter)
-		}
-		return usageTable(ctx, inv.io.out, d, *filter)
+		return printUsage(inv, liveUsage(ctx, d, *filter), *asJSON)
 	})
 }
 
@@ -51,7 +50,7 @@ func exportUsage(ctx context.Context, inv invocation) error {
 		if err := d.catchUp(ctx, projections.Usage()); err != nil {
 			return err
 		}
-		return usageCSV(ctx, inv.io.out, d, *filter)
+		return usageCSV(inv, liveUsage(ctx, d, *filter))
 	})
 }
 
@@ -119,19 +118,56 @@ func balances(ctx context.Context, inv invocation) error {
 		if err != nil {
 			return err
 		}
-		t := tabwriter.NewWriter(inv.io.out, 0, 0, 2, ' ', 0)
-		if !*asJSON {
-			fmt.Fprintln(t, "ORGANISATION\tCURRENCY\tCALLS\tCHARGE\tCOST\tHELD")
-		}
-		for _, b := range rows {
-			if *asJSON {
-				if err := json.NewEncoder(inv.io.out).Encode(map[string]any{"org": b.Org, "currency": b.Currency, "calls": b.Calls, "charge": b.Charge, "cost": b.Cost, "held": b.Held}); err != nil {
-					return err
-				}
-				continue
-			}
-			fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\n", b.Org, b.Currency, b.Calls, b.Charge, b.Cost, b.Held)
-		}
-		return t.Flush()
+		return printBalances(inv, rows, *asJSON)
 	})
+}
+
+// printBalances prints a table, or JSON.
+func printBalances(inv invocation, rows []projections.Balance, asJSON bool) error {
+	t := tabwriter.NewWriter(inv.io.out, 0, 0, 2, ' ', 0)
+	if !asJSON {
+		fmt.Fprintln(t, "ORGANISATION\tCURRENCY\tCALLS\tCHARGE\tCOST\tHELD")
+	}
+	incomplete := int64(0)
+	for _, b := range rows {
+		incomplete = max(incomplete, b.Incomplete)
+		if asJSON {
+			line := balanceJSON{b.Org, b.Currency, b.Calls, b.Charge, b.Cost, b.Held, b.Incomplete}
+			if err := json.NewEncoder(inv.io.out).Encode(line); err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d%s\t%s\t%s\t%s\n", b.Org, b.Currency, b.Calls, mark(b.Incomplete), b.Charge, b.Cost, b.Held)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if incomplete > 0 {
+		warnIncomplete(inv, "balances")
+	}
+	return nil
+}
+
+type balanceJSON struct {
+	Org        domain.OrgID    `json:"org"`
+	Currency   domain.Currency `json:"currency"`
+	Calls      int64           `json:"calls"`
+	Charge     decimal.Decimal `json:"charge"`
+	Cost       decimal.Decimal `json:"cost"`
+	Held       decimal.Decimal `json:"held"`
+	Incomplete int64           `json:"incomplete,omitempty"`
+}
+
+// mark marks what lacks events.
+func mark(incomplete int64) string {
+	if incomplete > 0 {
+		return "*"
+	}
+	return ""
+}
+
+// warnIncomplete explains the mark.
+func warnIncomplete(inv invocation, projection string) {
+	fmt.Fprintf(inv.io.err, "* incomplete: events that could not be folded are missing in what is marked; see projections.parked. `manti rebuild %s`, by a manti that can, folds them.\n", projection)
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -87,13 +89,43 @@ func values(columns []column, r projections.UsageRow) []string {
 	return out
 }
 
-func usageCSV(ctx context.Context, w io.Writer, d database, f projections.UsageFilter) error {
-	columns := append(dimensionColumns(f.By), sumColumns()...)
-	out := csv.NewWriter(w)
+// usageSource is usage to print: of now, or of the past.
+type usageSource struct {
+	filter projections.UsageFilter
+	rows   iter.Seq2[projections.UsageRow, error]
+	// parked are the events that usage lacks.
+	parked func() ([]projections.Parked, error)
+}
+
+// liveUsage is usage as it is now.
+func liveUsage(ctx context.Context, d database, f projections.UsageFilter) usageSource {
+	return usageSource{f, projections.ReadUsage(ctx, d.pool, f), func() ([]projections.Parked, error) {
+		return projections.ReadParked(ctx, d.pool, projections.Usage().Name())
+	}}
+}
+
+// warn says so if events are missing, also where there is no row to mark.
+func (s usageSource) warn(inv invocation) error {
+	parked, err := s.parked()
+	if err == nil && len(s.filter.Missing(parked)) > 0 {
+		warnIncomplete(inv, projections.Usage().Name())
+	}
+	return err
+}
+
+// columns are those of exports.
+func (s usageSource) columns() []column {
+	return append(dimensionColumns(s.filter.By), append(sumColumns(),
+		column{"incomplete", func(r projections.UsageRow) string { return fmt.Sprint(r.Incomplete) }})...)
+}
+
+func usageCSV(inv invocation, s usageSource) error {
+	columns := s.columns()
+	out := csv.NewWriter(inv.io.out)
 	if err := out.Write(names(columns)); err != nil {
 		return err
 	}
-	for row, err := range projections.ReadUsage(ctx, d.pool, f) {
+	for row, err := range s.rows {
 		if err != nil {
 			return err
 		}
@@ -102,19 +134,30 @@ func usageCSV(ctx context.Context, w io.Writer, d database, f projections.UsageF
 		}
 	}
 	out.Flush()
-	return out.Error()
+	return errors.Join(out.Error(), s.warn(inv))
 }
 
-func usageJSON(ctx context.Context, w io.Writer, d database, f projections.UsageFilter) error {
-	columns := append(dimensionColumns(f.By), sumColumns()...)
+// printUsage prints a table, or JSON.
+func printUsage(inv invocation, s usageSource, asJSON bool) error {
+	if asJSON {
+		return errors.Join(usageJSON(inv.io.out, s), s.warn(inv))
+	}
+	return errors.Join(usageTable(inv.io.out, s), s.warn(inv))
+}
+
+func usageJSON(w io.Writer, s usageSource) error {
+	columns := s.columns()
 	out := json.NewEncoder(w)
-	for row, err := range projections.ReadUsage(ctx, d.pool, f) {
+	for row, err := range s.rows {
 		if err != nil {
 			return err
 		}
 		object := map[string]string{}
 		for _, c := range columns {
 			object[c.name] = c.of(row)
+		}
+		if row.Incomplete == 0 {
+			delete(object, "incomplete")
 		}
 		if err := out.Encode(object); err != nil {
 			return err
@@ -124,13 +167,13 @@ func usageJSON(ctx context.Context, w io.Writer, d database, f projections.Usage
 }
 
 // usageTable leaves out the meters that nobody used and sums up by currency.
-func usageTable(ctx context.Context, w io.Writer, d database, f projections.UsageFilter) error {
-	dims := dimensionColumns(f.By)
+func usageTable(w io.Writer, s usageSource) error {
+	dims := dimensionColumns(s.filter.By)
 	sums := tableColumns()
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, strings.ToUpper(strings.Join(names(append(slices.Clone(dims), sums...)), "\t")))
 	totals := map[domain.Currency]*projections.UsageRow{}
-	for row, err := range projections.ReadUsage(ctx, d.pool, f) {
+	for row, err := range s.rows {
 		if err != nil {
 			return err
 		}
@@ -166,8 +209,9 @@ func tableColumns() []column {
 	}
 	all := sumColumns()
 	money := all[len(all)-5:]
+	calls := column{"calls", func(r projections.UsageRow) string { return all[0].of(r) + mark(r.Incomplete) }}
 	return append([]column{
-		all[0], all[1], all[2],
+		calls, all[1], all[2],
 		{"input", sum(domain.InputTokens, domain.InputAudioTokens, domain.InputImageTokens)},
 		{"cached", sum(domain.CacheReadTokens)},
 		{"cache write", sum(domain.CacheWrite5mTokens, domain.CacheWrite1hTokens)},
@@ -185,5 +229,6 @@ func addTotal(totals map[domain.Currency]*projections.UsageRow, row projections.
 	for m := range t.Meters {
 		t.Meters[m] = t.Meters[m].Add(row.Meters[m])
 	}
+	t.Incomplete = max(t.Incomplete, row.Incomplete)
 	t.Cost, t.Charge, t.Held = t.Cost.Add(row.Cost), t.Charge.Add(row.Charge), t.Held.Add(row.Held)
 }
