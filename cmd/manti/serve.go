@@ -81,6 +81,7 @@ func serve(ctx context.Context, inv invocation) error {
 	if *data != "" {
 		cfg.Data, cfg.Spool = *data, filepath.Join(*data, "spool")
 	}
+	defer paceCollector()()
 	s := &server{cfg: cfg, io: inv.io}
 	defer s.close()
 	if err := s.open(ctx); err != nil {
