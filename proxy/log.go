@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -16,7 +17,6 @@ func (c *call) log() {
 		slog.Int("status", c.status),
 		slog.Float64("took_seconds", time.Since(c.begun).Seconds()),
 	)
-	level := slog.LevelInfo
 	if c.who != nil {
 		attrs = append(attrs, slog.String("key", c.who.Key.String()))
 	}
@@ -36,5 +36,16 @@ func (c *call) log() {
 		}
 	}
 	c.g.metrics.served(c)
-	c.g.cfg.Log.LogAttrs(c.r.Context(), level, "call", attrs...)
+	write(c.r.Context(), c.g.cfg.Log.Handler(), attrs)
+}
+
+// write is slog.LogAttrs without a look at the stack for a position in the
+// source, which is always this one.
+func write(ctx context.Context, h slog.Handler, attrs []slog.Attr) {
+	if !h.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	line := slog.NewRecord(time.Now(), slog.LevelInfo, "call", 0)
+	line.AddAttrs(attrs...)
+	_ = h.Handle(ctx, line) // as slog.Logger: there is nowhere to say it
 }

@@ -82,7 +82,7 @@ func newLogger(cfg Config, out io.Writer) (*slog.Logger, *logWriter) {
 	if f, ok := out.(*os.File); format == "" && ok && term.IsTerminal(int(f.Fd())) {
 		format = "text"
 	}
-	var h slog.Handler = slog.NewJSONHandler(w, opts)
+	h := newLineHandler(w, opts)
 	if format == "text" {
 		h = slog.NewTextHandler(w, opts)
 	}
