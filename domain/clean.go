@@ -62,6 +62,10 @@ func (r *RequestCompleted) cleanRawUsage() {
 		r.Private.RawUsage = nil
 		return
 	}
+	if compact, ok := compactPlain(r.Private.RawUsage); ok && len(compact) <= MaxRawUsage {
+		r.Private.RawUsage = compact
+		return
+	}
 	var buf bytes.Buffer
 	if json.Compact(&buf, r.Private.RawUsage) == nil && buf.Len() <= MaxRawUsage && utf8.Valid(buf.Bytes()) {
 		r.Private.RawUsage = buf.Bytes()
@@ -100,7 +104,7 @@ func (r *RequestCompleted) checkClean() error {
 	ok := isClean(e.EndUser, MaxName) && isClean(e.Session, MaxName) && isClean(e.Client, MaxName) &&
 		isClean(e.Trace, MaxName) && isClean(e.ServedModel, MaxName) && isClean(e.ErrorText, MaxErrorText) &&
 		len(e.Tags) <= MaxTags && isClean(r.Tier, MaxTagKey) && isClean(r.Private.Region, MaxTagKey) &&
-		len(r.Private.RawUsage) <= MaxRawUsage && (len(r.Private.RawUsage) == 0 || json.Valid(r.Private.RawUsage))
+		len(r.Private.RawUsage) <= MaxRawUsage && (len(r.Private.RawUsage) == 0 || isPlainJSON(r.Private.RawUsage) || json.Valid(r.Private.RawUsage))
 	for k, v := range e.Tags {
 		ok = ok && isClean(k, MaxTagKey) && isClean(v, MaxName)
 	}
