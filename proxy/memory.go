@@ -5,10 +5,10 @@ import (
 	"sync"
 )
 
-// Bodies of these sizes are lent; smaller ones cost the collector little, and
-// larger ones are too rare to be worth keeping.
+// Bodies of these sizes are lent; smaller ones cost as much to lend as to make,
+// and larger ones are too rare to be worth keeping.
 const (
-	minLentBits = 16 // 64 KiB
+	minLentBits = 9  // 512 bytes
 	maxLentBits = 23 // 8 MiB
 )
 
@@ -19,8 +19,8 @@ const (
 )
 
 // memory lends what calls need for a while. A large body would else be zeroed
-// for each call and collected after it; a slow stream would hold a buffer while
-// nothing comes. What nobody borrows the collector takes. The zero value is
+// for each call and collected after it; small ones are a fifth of what a plain
+// call allocates; a slow stream would hold a buffer while nothing comes. What nobody borrows the collector takes. The zero value is
 // ready and safe for concurrent use.
 type memory struct {
 	bodies [maxLentBits - minLentBits + 1]sync.Pool // of *[]byte, by the power of two of their capacity
