@@ -150,7 +150,7 @@ func checkBalances(t testing.TB, pool *pgxpool.Pool) {
 	const folded = `SELECT (SELECT size FROM ledger.head) = (SELECT index FROM projections.checkpoints WHERE name = 'balances')`
 	const live = `SELECT org_id, currency, calls, trim_scale(cost)::text, trim_scale(charge)::text, trim_scale(held)::text FROM projections.balances`
 	const summed = `SELECT org_id, charge_currency, count(*), trim_scale(sum(cost))::text, trim_scale(sum(charge))::text, trim_scale(sum(COALESCE(held, 0)))::text
-		FROM ledger.events e WHERE kind = 'RequestCompleted' AND NOT EXISTS (SELECT FROM ledger.supersedes s WHERE s.id = e.id) GROUP BY 1, 2`
+		FROM ledger.events e WHERE kind IN ('RequestCompleted', 'UsageCorrected') AND NOT EXISTS (SELECT FROM ledger.supersedes s WHERE s.id = e.id) GROUP BY 1, 2`
 	var events, balances map[string]balance
 	poll(t, "the balances to be folded", func() bool {
 		tx, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})

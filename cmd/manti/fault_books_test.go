@@ -44,6 +44,7 @@ func (tr trial) check(t testing.TB) map[string]entry {
 	checkTree(t, pool)
 	foldBalances(t, pool)
 	checkBalances(t, pool)
+	tr.reconcile(t, pool)
 	return ledger
 }
 
