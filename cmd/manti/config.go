@@ -42,9 +42,14 @@ type Config struct {
 	CallerGone    proxy.CallerGonePolicy
 	MaxStale      time.Duration
 	Replica       string
+	Durability    string
 	Spool         string
 	SpoolMaxBytes int64
 	SpoolKeep     time.Duration
+	SealKey       domain.Secret
+	SealOldKeys   string
+	Origin        string
+	Checkpoints   string
 	PollOnly      bool
 	LogFormat     string
 	LogLevel      string
@@ -93,9 +98,14 @@ func settings() []setting {
 		{"MANTI_UPSTREAM_IDLE_TIMEOUT", "DURATION", "how long a provider's answer may stand still; 5m", setDuration(func(c *Config) *time.Duration { return &c.IdleTimeout })},
 		{"MANTI_AUTH_MAX_STALE", "DURATION", "how long keys are trusted without word from the database; 15m", setDuration(func(c *Config) *time.Duration { return &c.MaxStale })},
 		{"MANTI_REPLICA", "NAME", "this process's name in events; the host's name", text(func(c *Config) *string { return &c.Replica })},
+		{"MANTI_DURABILITY", "spool|postgres", "where a call is durable first: in the spool on this host's disk, or, for hosts without one, in Postgres: then no call is admitted without the database; spool", oneOf(func(c *Config) *string { return &c.Durability }, "spool", durableInPostgres)},
 		{"MANTI_SPOOL", "DIRECTORY", "the write-ahead spool; spool in the data directory. One for each process, on a disk that survives it", text(func(c *Config) *string { return &c.Spool })},
 		{"MANTI_SPOOL_MAX_BYTES", "BYTES", "the most that the spool may take on disk; 134217728 at least, 8589934592 (8 GiB)", setSpoolBytes},
 		{"MANTI_SPOOL_KEEP", "DURATION", "how long shipped segments stay, to refill a restored ledger; 72h", setDuration(func(c *Config) *time.Duration { return &c.SpoolKeep })},
+		{"MANTI_SEAL_KEY", "KEY|file:PATH", "the signer key of checkpoints: `manti seal keygen`. Without one this process doesn't seal; made by itself in the data directory (seal.key) with the private Postgres", text(func(c *Config) *domain.Secret { return &c.SealKey })},
+		{"MANTI_SEAL_OLD_KEYS", "KEY,…", "verifier keys that signed before a rotation, or sign elsewhere", text(func(c *Config) *string { return &c.SealOldKeys })},
+		{"MANTI_ORIGIN", "NAME", "the ledger's name in checkpoints, for ever, like example.com/ledger; the name in the signer key", text(func(c *Config) *string { return &c.Origin })},
+		{"MANTI_CHECKPOINTS", "DIRECTORY", "where the last signed checkpoint is remembered, out of reach of the database; checkpoints in the data directory. Replicas may share it", text(func(c *Config) *string { return &c.Checkpoints })},
 		{"MANTI_POLL_ONLY", "0|1", "don't use LISTEN: for a Postgres behind PgBouncer", setPollOnly},
 		{"MANTI_LOG_FORMAT", "text|json", "text on a terminal, else json", oneOf(func(c *Config) *string { return &c.LogFormat }, "text", "json")},
 		{"MANTI_LOG_LEVEL", "LEVEL", "debug, info, warn or error; info", oneOf(func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
@@ -320,6 +330,7 @@ func (c Config) fingerprint() string {
 	c.Sim, c.Listen, c.AdminListen, c.Data, c.usualData, c.Spool, c.Replica, c.PGBin = nil, "", "", "", "", "", "", ""
 	c.DatabaseURL, c.MigrateURL, c.Secret, c.BootstrapKey = "", "", "", ""
 	c.OpenAI.Key, c.Anthropic.Key = "", ""
+	c.SealKey, c.SealOldKeys, c.Checkpoints = "", "", ""
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %t %+v", version, on, c))
 	return hex.EncodeToString(sum[:8])
 }

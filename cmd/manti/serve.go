@@ -23,6 +23,7 @@ import (
 	"manti/db/local"
 	"manti/domain"
 	"manti/ledger"
+	"manti/ledger/direct"
 	"manti/ledger/spool"
 	"manti/proxy"
 )
@@ -56,8 +57,11 @@ type server struct {
 	private  *local.Server
 	database db.URL
 	secret   []byte
-	spool    *spool.Spool
+	spool    *spool.Spool // nil if calls are recorded in Postgres alone
+	direct   *direct.Log  // nil with a spool
+	session  domain.SpoolID
 	recorder *ledger.Recorder
+	evidence *evidence
 	up       *upstreams
 	snaps    *snapshots
 	gateway  *proxy.Gateway
@@ -111,7 +115,10 @@ func (s *server) open(ctx context.Context) (err error) {
 	if s.secret, err = loadSecret(&s.cfg, s.private != nil); err != nil {
 		return err
 	}
-	if err := s.openSpool(); err != nil {
+	if err := s.openRecorder(); err != nil {
+		return err
+	}
+	if s.evidence, err = openEvidence(s.cfg, s.private != nil, s.log); err != nil {
 		return err
 	}
 	if s.up, err = openUpstreams(s.cfg); err != nil {
@@ -161,12 +168,16 @@ func (s *server) openSpool() (err error) {
 // database answers.
 func (s *server) openGateway() {
 	s.registry = prometheus.NewRegistry()
-	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newSpoolCollector(s.spool))
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if s.spool != nil {
+		s.registry.MustRegister(newSpoolCollector(s.spool))
+	}
+	by, epoch := s.recordedBy()
 	cfg := proxy.Config{
 		Recorder: s.recorder, Pepper: pepperOf(s.secret), Log: s.log, Registerer: s.registry,
-		Replica: s.cfg.Replica, Spool: domain.SpoolID(s.spool.ID()), Epoch: s.spool.Epoch(), ConfigVersion: s.cfg.fingerprint(),
+		Replica: s.cfg.Replica, Spool: by, Epoch: epoch, ConfigVersion: s.cfg.fingerprint(),
 		MaxBodyBytes: s.cfg.MaxBodyBytes, MaxStale: s.cfg.MaxStale, CallerGone: s.cfg.CallerGone, CORSOrigins: s.cfg.CORSOrigins,
-		Full: s.recorder.Full,
+		Full: s.recorder.Full, Receipts: s.evidence, Notes: s.evidence.notes,
 	}
 	if s.admin == nil {
 		cfg.Metrics = promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{})
@@ -196,8 +207,10 @@ func (s *server) run(ctx context.Context) error {
 		})
 	}
 	start(func(ctx context.Context) error { s.logw.run(ctx); return nil })
-	start(s.spool.Run)
-	start(s.retire)
+	if s.spool != nil {
+		start(s.spool.Run)
+		start(s.retire)
+	}
 	if s.private != nil {
 		start(s.private.Run)
 	}
@@ -295,7 +308,7 @@ func (s *server) close() {
 	}
 	if err := errors.Join(errs...); err != nil {
 		s.log.Error("stopped, though not cleanly", "err", err)
-	} else if s.spool != nil {
+	} else if s.recorder != nil {
 		s.log.Info("stopped")
 	}
 	s.logw.Flush()
