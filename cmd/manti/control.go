@@ -49,8 +49,12 @@ func (c *control) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	sealing, err := c.evidence.connect(d.pool, c.registry)
+	if err != nil {
+		return err
+	}
 	c.welcome(c.first)
-	return together(ctx, ship, sweep, runner.Run, refresh.Run)
+	return together(ctx, sealing, ship, sweep, runner.Run, refresh.Run)
 }
 
 // together runs tasks until ctx ends or one fails, and waits for all.

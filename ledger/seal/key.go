@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
@@ -115,7 +116,10 @@ func (s *Signer) Sign(c Checkpoint) (Checkpoint, error) {
 
 // Keys are verifier keys: after a rotation, the new one and the old ones. The
 // zero value knows none.
-type Keys struct{ list []note.Verifier }
+type Keys struct {
+	list  []note.Verifier
+	texts []string
+}
 
 var _ note.Verifiers = Keys{}
 
@@ -130,7 +134,7 @@ func ParseKeys(text string) (Keys, error) {
 		if err != nil {
 			return Keys{}, fmt.Errorf("%w: %q is no verifier key", ErrMalformed, domain.CleanText(field, 100))
 		}
-		keys = keys.with(v)
+		keys = keys.with(v, field)
 	}
 	return keys, nil
 }
@@ -141,15 +145,26 @@ func (k Keys) With(s *Signer) Keys {
 	if err != nil {
 		panic("seal: own verifier key: " + err.Error())
 	}
-	return k.with(v)
+	return k.with(v, s.VerifierKey())
 }
 
-func (k Keys) with(v note.Verifier) Keys {
+// Add are the keys and those others.
+func (k Keys) Add(others Keys) Keys {
+	for i, v := range others.list {
+		k = k.with(v, others.texts[i])
+	}
+	return k
+}
+
+func (k Keys) with(v note.Verifier, text string) Keys {
 	if _, err := k.Verifier(v.Name(), v.KeyHash()); err == nil {
 		return k
 	}
-	return Keys{append(k.list[:len(k.list):len(k.list)], v)}
+	return Keys{append(slices.Clip(k.list), v), append(slices.Clip(k.texts), text)}
 }
+
+// Texts are the keys in their text form.
+func (k Keys) Texts() []string { return slices.Clone(k.texts) }
 
 // Len is the number of keys.
 func (k Keys) Len() int { return len(k.list) }

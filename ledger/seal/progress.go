@@ -44,6 +44,9 @@ func NewProgress(q ledger.Querier, r prometheus.Registerer) (*Progress, error) {
 // the database hasn't answered yet.
 func (p *Progress) Sealed() int64 { return p.size.Load() }
 
+// Head is how many events the ledger had at the last look.
+func (p *Progress) Head() int64 { return p.seen.Load() }
+
 // Run looks again and again until ctx ends. While the database doesn't answer,
 // what was known stays.
 func (p *Progress) Run(ctx context.Context) error {

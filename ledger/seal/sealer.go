@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -45,6 +46,7 @@ const (
 type Sealer struct {
 	cfg     Config
 	metrics *metrics
+	refused atomic.Bool
 
 	// owned by the goroutine that calls Run or Pass
 	tree   *tree
@@ -93,9 +95,14 @@ func (s *Sealer) Run(ctx context.Context) error {
 	return nil
 }
 
+// Refused reports whether the last pass of Run found what only a person can put
+// right. It may be called concurrently with Run.
+func (s *Sealer) Refused() bool { return s.refused.Load() }
+
 // report logs what a pass came to, when that changes and now and then.
 func (s *Sealer) report(err error) {
 	refused := err != nil && !isPassing(err)
+	s.refused.Store(refused)
 	s.metrics.pass(err, refused)
 	text := ""
 	if err != nil {
