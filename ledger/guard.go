@@ -21,6 +21,14 @@ var ErrBehind = fmt.Errorf("%w: ledger behind", ErrFrozen)
 // behindPrefix begins the reason of a head that is frozen because of that.
 const behindPrefix = "ledger behind: "
 
+// frozenFor is the error of a head that is frozen.
+func frozenFor(reason string) error {
+	if behind, ok := strings.CutPrefix(reason, behindPrefix); ok {
+		return fmt.Errorf("%w: %s", ErrBehind, behind)
+	}
+	return fmt.Errorf("%w: %s", ErrFrozen, reason)
+}
+
 // A mismatch is how a ledger differs from the one that was seen.
 type mismatch struct {
 	seen spool.Seen
@@ -99,7 +107,7 @@ func (l *Ledger) checkHead(ctx context.Context, tx pgx.Tx, seen spool.Seen, head
 		return err
 	}
 	w.wake()
-	return fmt.Errorf("%w: %s", ErrBehind, strings.TrimPrefix(m.reason(), behindPrefix))
+	return frozenFor(m.reason())
 }
 
 // seen is the highest head that this process knows of, zero if nobody watches.

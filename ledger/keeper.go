@@ -28,11 +28,11 @@ func (s *Shipper) keep(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		open = s.endUnknown(open)
-		s.report(ctx, len(open) == 0)
+		s.report(ctx, len(open) == 0, false)
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			s.report(context.WithoutCancel(ctx), len(open) == 0)
+			s.report(context.WithoutCancel(ctx), len(open) == 0, true)
 			return
 		}
 	}
@@ -100,17 +100,19 @@ func unknownEvent(call spool.Call) (domain.Event, error) {
 }
 
 // report updates the spool's row; ended says that no call of an earlier process
-// is without its completion. That it fails while the database is away is no news.
-func (s *Shipper) report(ctx context.Context, ended bool) {
+// is without its completion, last that there will be no other report. That it
+// fails while the database is away is no news.
+func (s *Shipper) report(ctx context.Context, ended, last bool) {
 	stats, err := s.cfg.Spool.Stats()
 	if err != nil {
 		s.cfg.Log.Warn("the spool's state can't be read", "err", err)
 		return
 	}
-	const query = `INSERT INTO ledger.spools AS s (id, epoch, replica, last_seen, drained_index, unshipped, oldest_unshipped)
-		VALUES ($1, $2, $3, clock_timestamp(), CASE WHEN $4 THEN (SELECT size FROM ledger.head WHERE shard = 0) END, $5, $6)
+	const query = `INSERT INTO ledger.spools AS s (id, epoch, replica, last_seen, drained_index, unshipped, oldest_unshipped, at_rest)
+		VALUES ($1, $2, $3, clock_timestamp(), CASE WHEN $4 THEN (SELECT size FROM ledger.head WHERE shard = 0) END, $5, $6, $7)
 		ON CONFLICT (id) DO UPDATE SET epoch = GREATEST(s.epoch, excluded.epoch), replica = excluded.replica, last_seen = excluded.last_seen,
-			drained_index = COALESCE(excluded.drained_index, s.drained_index), unshipped = excluded.unshipped, oldest_unshipped = excluded.oldest_unshipped
+			drained_index = COALESCE(excluded.drained_index, s.drained_index), unshipped = excluded.unshipped, oldest_unshipped = excluded.oldest_unshipped,
+			at_rest = excluded.at_rest
 		RETURNING lost`
 	var oldest *time.Time
 	if !stats.OldestAt.IsZero() {
@@ -119,7 +121,8 @@ func (s *Shipper) report(ctx context.Context, ended bool) {
 	ctx, cancel := context.WithTimeout(ctx, keepTimeout)
 	defer cancel()
 	lost := false
-	err = s.cfg.Ledger.pool.QueryRow(ctx, query, uuid(s.id), int64(s.cfg.Spool.Epoch()), s.cfg.Replica, ended && stats.Unshipped == 0, int64(stats.Unshipped), oldest).Scan(&lost)
+	err = s.cfg.Ledger.pool.QueryRow(ctx, query, uuid(s.id), int64(s.cfg.Spool.Epoch()), s.cfg.Replica, ended && stats.Unshipped == 0, int64(stats.Unshipped), oldest,
+		last && ended && stats.Unshipped == 0 && stats.OpenCalls == 0).Scan(&lost)
 	switch {
 	case err != nil:
 		s.cfg.Log.Debug("the spool's state can't be reported", "err", err)

@@ -23,6 +23,8 @@ type Source interface {
 	Ack(spool.Batch) error
 	Unfinished() []spool.Call
 	End(id [16]byte, payload []byte) error
+	Append(kind spool.Kind, id [16]byte, payload []byte) (spool.Position, error)
+	Sync(ctx context.Context, pos spool.Position) error
 	Stats() (spool.Stats, error)
 }
 
@@ -52,7 +54,9 @@ const (
 )
 
 // Shipper carries records from a spool into the ledger. It repeats itself where
-// it doesn't know: ids make that harmless.
+// it doesn't know: ids make that harmless. What the ledger took it notes in the
+// spool, with its places, before it acknowledges it: a crash between both makes it
+// ship again, and the ledger tell the same places.
 type Shipper struct {
 	cfg     ShipperConfig
 	id      domain.SpoolID
@@ -99,7 +103,10 @@ func (s *Shipper) Run(ctx context.Context) error {
 
 // A load is a batch on its way.
 type load struct {
-	batch spool.Batch
+	batch  spool.Batch
+	events []domain.Encoded
+	// unreadable are the ids of the records that aren't in events.
+	unreadable [][16]byte
 	*prepared
 }
 
@@ -114,7 +121,7 @@ func (s *Shipper) read(ctx context.Context, loads chan<- load) error {
 			return fmt.Errorf("read spool: %w", err)
 		}
 		select {
-		case loads <- load{batch, s.prepare(batch)}:
+		case loads <- s.prepare(batch):
 		case <-ctx.Done():
 			return nil
 		}
@@ -125,8 +132,8 @@ func (s *Shipper) read(ctx context.Context, loads chan<- load) error {
 }
 
 // prepare parses the records. One that can't be parsed will be rejected.
-func (s *Shipper) prepare(batch spool.Batch) *prepared {
-	events := make([]domain.Encoded, 0, len(batch.Records))
+func (s *Shipper) prepare(batch spool.Batch) load {
+	l := load{batch: batch, events: make([]domain.Encoded, 0, len(batch.Records))}
 	var bad []rejection
 	for _, record := range batch.Records {
 		enc, err := domain.ParseRecord(record.Payload)
@@ -135,20 +142,29 @@ func (s *Shipper) prepare(batch spool.Batch) *prepared {
 				Rejection: Rejection{ID: domain.EventID(record.ID), Reason: "can't be read: " + err.Error()},
 				record:    record.Payload, spool: s.id, epoch: record.Epoch,
 			})
+			l.unreadable = append(l.unreadable, record.ID)
 			continue
 		}
-		events = append(events, enc)
+		l.events = append(l.events, enc)
 	}
-	p := s.cfg.Ledger.prepare(events)
-	p.rejections = append(p.rejections, bad...)
-	return p
+	l.prepared = s.cfg.Ledger.prepare(l.events)
+	l.rejections = append(l.rejections, bad...)
+	return l
 }
 
 // writeAll appends loads and acknowledges them. An error is the spool's.
 func (s *Shipper) writeAll(ctx context.Context, loads <-chan load) error {
 	t := trouble{log: s.cfg.Log, failing: s.metrics.failing}
 	for load := range loads {
-		if !s.write(ctx, &t, load) {
+		res, ok := s.write(ctx, &t, load)
+		if !ok {
+			return nil
+		}
+		ok, err := s.placed(ctx, load, res)
+		if err != nil {
+			return fmt.Errorf("note places in spool: %w", err)
+		}
+		if !ok {
 			return nil
 		}
 		s.cfg.Ledger.release(load.prepared)
@@ -160,7 +176,7 @@ func (s *Shipper) writeAll(ctx context.Context, loads <-chan load) error {
 }
 
 // write tries until the load is in the ledger, or reports false when ctx ends.
-func (s *Shipper) write(ctx context.Context, t *trouble, l load) bool {
+func (s *Shipper) write(ctx context.Context, t *trouble, l load) (Result, bool) {
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		begin := time.Now()
 		res, err := s.cfg.Ledger.write(ctx, l.prepared)
@@ -168,15 +184,15 @@ func (s *Shipper) write(ctx context.Context, t *trouble, l load) bool {
 			t.over()
 			s.metrics.shipped(res, time.Since(begin))
 			s.alarm(res.Rejected)
-			return true
+			return res, true
 		}
 		if ctx.Err() != nil {
-			return false
+			return res, false
 		}
 		t.is(err)
 		sleep(ctx, backOff(attempt))
 	}
-	return false
+	return Result{}, false
 }
 
 func (s *Shipper) alarm(rejected []Rejection) {

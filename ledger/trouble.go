@@ -44,7 +44,7 @@ type trouble struct {
 
 func (t *trouble) is(err error) {
 	kind := "other"
-	for _, known := range []error{ErrOutage, ErrFrozen} {
+	for _, known := range []error{ErrOutage, ErrFrozen, ErrBehind} {
 		if errors.Is(err, known) {
 			kind = known.Error()
 		}
@@ -58,7 +58,7 @@ func (t *trouble) is(err error) {
 	t.kind = kind
 	t.failing.Set(1)
 	level := slog.LevelError
-	if errors.Is(err, ErrOutage) {
+	if errors.Is(err, ErrOutage) || errors.Is(err, ErrBehind) { // the Watch raises the alarm of the latter
 		level = slog.LevelWarn
 	}
 	t.log.Log(context.Background(), level, "the ledger takes no events; they wait in the spool", "err", err)

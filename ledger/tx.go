@@ -58,7 +58,7 @@ func (l *Ledger) lockHead(ctx context.Context, tx pgx.Tx) (*appender, error) {
 		return nil, err
 	}
 	if head.Frozen {
-		return nil, fmt.Errorf("%w: %s", ErrFrozen, head.Reason)
+		return nil, frozenFor(head.Reason)
 	}
 	if next := head.RecordedAt.Add(time.Microsecond); a.at.Before(next) {
 		a.at = next

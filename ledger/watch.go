@@ -106,6 +106,13 @@ func (w *Watch) Behind() string {
 	return w.state
 }
 
+// whole reports whether the ledger has been looked at and is what it was.
+func (w *Watch) whole() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.known && w.state == ""
+}
+
 // Covers is the size of a ledger that has everything which stands before this
 // position of the spool, which is wholly shipped; false while that isn't known. A
 // segment may go once a signed checkpoint is as large.
@@ -203,7 +210,7 @@ func (w *Watch) check(ctx context.Context) {
 	w.state, w.known = state, true
 	w.mu.Unlock()
 	switch {
-	case state == before:
+	case (state == "") == (before == "") && strings.HasPrefix(state, behindPrefix) == strings.HasPrefix(before, behindPrefix):
 	case state == "":
 		w.gauge.Set(0)
 		w.cfg.Log.Info("the ledger is whole again")
