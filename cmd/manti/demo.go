@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"manti/domain"
+	"manti/ledger"
 	"manti/projections"
 )
 
@@ -19,22 +22,33 @@ func demo(ctx context.Context, inv invocation) error {
 	data := flags.String("data", "", "the demo's data directory; demo in the usual one")
 	calls := flags.Int("calls", 20000, "how many calls, 1 to 10000000")
 	days := flags.Int("days", 30, "over how many days up to now, 1 to 366")
-	seed := flags.Uint64("seed", 1, "what the traffic is made from: the same seed, the same traffic")
+	seed := flags.Uint64("seed", 1, "what the traffic is made from: the same seed and end, the same traffic")
+	until := flags.String("until", "", "when it ends, if not now: 2026-11-01, or a time in RFC 3339")
 	if err := parseFlags(flags, inv); err != nil {
 		return err
 	}
 	if *calls < 1 || *calls > 10_000_000 || *days < 1 || *days > 366 {
 		return usageError{"manti demo: --calls is from 1 to 10000000, --days from 1 to 366"}
 	}
+	end, err := parseWhen(*until)
+	if err != nil {
+		return usageError{"manti demo: --until: " + err.Error()}
+	}
+	if end.IsZero() {
+		end = eventTime()
+	}
 	return withDemoDatabase(ctx, inv, *data, func(d database, dir string) error {
 		if err := refuseOtherEvents(ctx, d); err != nil {
 			return err
 		}
-		m, err := newMonth(*seed, *calls, *days)
+		m, err := newMonth(*seed, *calls, *days, end)
 		if err != nil {
 			return err
 		}
 		if err := m.fill(ctx, d); err != nil {
+			return err
+		}
+		if err := m.tidyUp(ctx, d); err != nil {
 			return err
 		}
 		for _, p := range projections.All() {
@@ -56,19 +70,16 @@ const (
 
 // refuseOtherEvents keeps invented calls out of real books.
 func refuseOtherEvents(ctx context.Context, d database) error {
-	const query = `SELECT count(*) FILTER (WHERE NOT ours), count(*) FROM (
-		SELECT COALESCE(author = $1 OR config_version = $2, false) AS ours FROM ledger.events LIMIT 100000) e`
-	var other, all int64
-	if err := d.pool.QueryRow(ctx, query, demoAuthor, demoConfig).Scan(&other, &all); err != nil {
-		return fmt.Errorf("look at the ledger: %w", err)
-	}
+	first, err := ledger.Read(ctx, d.pool, 0, 1)
 	switch {
-	case other > 0:
-		return errors.New("this ledger holds events that are not the demo's: name another --data, or a DATABASE_URL with an empty database")
-	case all > 0:
+	case err != nil:
+		return fmt.Errorf("look at the ledger: %w", err)
+	case len(first) == 0:
+		return nil
+	case first[0].Event.Author == demoAuthor:
 		return errors.New("this ledger holds a demo already: name another --data, or look at it with `manti usage`")
 	}
-	return nil
+	return errors.New("this ledger holds events that are not the demo's: name another --data, or a DATABASE_URL with an empty database")
 }
 
 // month makes traffic.
@@ -76,10 +87,12 @@ type month struct {
 	random *rand.Rand
 	calls  int
 	days   int
+	begin  time.Time
 	end    time.Time
-	book   *domain.PriceBook
-	cards  []*domain.ModelCard
 	orgs   []demoOrg
+	// books are the price versions by their publication.
+	books []*demoBook
+	story demoStory
 }
 
 // demoOrg is an organisation with what its people use.
@@ -94,17 +107,14 @@ type demoProject struct {
 	name   string
 	id     domain.ProjectID
 	keys   []domain.KeyID
+	users  []domain.UserID // whose keys they are
 	models []string
 }
 
-func newMonth(seed uint64, calls, days int) (*month, error) {
-	book, err := projections.BuiltinPrices()
-	if err != nil {
+func newMonth(seed uint64, calls, days int, end time.Time) (*month, error) {
+	m := &month{random: rand.New(rand.NewPCG(seed, seed)), calls: calls, days: days, begin: end.AddDate(0, 0, -days), end: end}
+	if err := m.makeBooks(); err != nil {
 		return nil, err
-	}
-	m := &month{random: rand.New(rand.NewPCG(seed, seed)), calls: calls, days: days, end: eventTime(), book: book}
-	for i := range book.Models {
-		m.cards = append(m.cards, &book.Models[i])
 	}
 	for _, o := range []struct {
 		name     string
@@ -117,6 +127,7 @@ func newMonth(seed uint64, calls, days int) (*month, error) {
 	} {
 		m.addOrg(o.name, o.weight, o.projects)
 	}
+	m.plan()
 	return m, nil
 }
 
@@ -126,6 +137,7 @@ func (m *month) addOrg(name string, weight int, projects map[string][]string) {
 		p := demoProject{name: project, id: domain.DerivedID[domain.ProjectID](time.UnixMilli(0), "demo project", name, project), models: projects[project]}
 		for i := range 3 {
 			p.keys = append(p.keys, domain.DerivedID[domain.KeyID](time.UnixMilli(0), "demo key", name, project, fmt.Sprint(i)))
+			p.users = append(p.users, domain.DerivedID[domain.UserID](time.UnixMilli(0), "demo user", name, fmt.Sprint(i)))
 		}
 		org.projects = append(org.projects, p)
 	}
@@ -135,61 +147,60 @@ func (m *month) addOrg(name string, weight int, projects map[string][]string) {
 // demoBatch is how many events are appended at once.
 const demoBatch = 500
 
-// fill appends the organisations and then the calls in the order of their time.
+// fill appends the organisations and then the calls in the order of their time,
+// with what operators did in between.
 func (m *month) fill(ctx context.Context, d database) error {
-	begin := m.end.AddDate(0, 0, -m.days)
-	control, err := m.control(begin)
-	if err != nil {
-		return err
-	}
-	times := make([]time.Time, m.calls)
+	events := m.control()
+	times := make([]time.Time, m.calls-1) // the straggler is one more
 	for i := range times {
-		times[i] = m.moment(begin)
+		times[i] = m.moment(m.begin)
 	}
 	slices.SortFunc(times, time.Time.Compare)
-	batch := control
-	for _, at := range times {
-		e, err := m.encode(m.call(at))
-		if err != nil {
-			return err
-		}
-		if batch = append(batch, e); len(batch) >= demoBatch {
-			if _, err := d.ledger.Append(ctx, batch); err != nil {
+	for i, at := range times {
+		events = append(events, m.due(at)...)
+		events = append(events, m.call(i, at))
+	}
+	events = append(events, m.due(m.end)...)
+	for part := range slices.Chunk(events, demoBatch) {
+		batch := make([]domain.Encoded, len(part))
+		for i := range part {
+			var err error
+			if batch[i], err = m.encode(part[i]); err != nil {
 				return err
 			}
-			batch = batch[:0]
+		}
+		if _, err := d.ledger.Append(ctx, batch); err != nil {
+			return err
 		}
 	}
-	_, err = d.ledger.Append(ctx, batch)
-	return err
+	return nil
 }
 
-// control are the events that make organisations, projects and prices.
-func (m *month) control(at time.Time) ([]domain.Encoded, error) {
-	digest, err := projections.BookDigest(m.book)
-	if err != nil {
-		return nil, err
+// control are the events that make organisations, projects and keys.
+func (m *month) control() []domain.Event {
+	var out []domain.Event
+	add := func(author string, b domain.Body) {
+		out = append(out, domain.Event{ID: m.id(m.begin), At: m.begin, Author: author, Body: b})
 	}
-	bodies := []domain.Body{&domain.PricesPublished{Number: 1, Digest: digest, Private: m.book}}
+	add(demoAuthor, m.books[0].body)
+	m.books[0].book.Version = out[0].ID
 	for _, o := range m.orgs {
-		bodies = append(bodies, &domain.OrgCreated{Org: o.id, Erasable: domain.Named{Name: o.name}})
+		add(demoAuthor, &domain.OrgCreated{Org: o.id, Erasable: domain.Named{Name: o.name}})
 		for _, p := range o.projects {
-			bodies = append(bodies, &domain.ProjectCreated{Org: o.id, Project: p.id, Erasable: domain.Named{Name: p.name}})
+			add(demoAuthor, &domain.ProjectCreated{Org: o.id, Project: p.id, Erasable: domain.Named{Name: p.name}})
+			for i, key := range p.keys {
+				hash := sha256.Sum256(key[:])
+				add(ada, &domain.KeyIssued{Org: o.id, Project: p.id, Key: key, User: p.users[i],
+					Private:  domain.KeySecret{Hash: hex.EncodeToString(hash[:]), Hint: key.String()[32:]},
+					Erasable: domain.Named{Name: demoKeyNames[i]}})
+			}
 		}
 	}
-	var out []domain.Encoded
-	for _, b := range bodies {
-		e, err := m.encode(domain.Event{ID: m.id(at), At: at, Author: demoAuthor, Body: b})
-		if err != nil {
-			return nil, err
-		}
-		if m.book.Version.IsZero() {
-			m.book.Version = e.ID
-		}
-		out = append(out, e)
-	}
-	return out, nil
+	return out
 }
+
+// demoKeyNames are what a project's keys are for.
+var demoKeyNames = [...]string{"production", "ci", "laptop"}
 
 // moment is a time in the month: more by day than by night, less at weekends.
 func (m *month) moment(begin time.Time) time.Time {
@@ -208,15 +219,17 @@ func (m *month) moment(begin time.Time) time.Time {
 	}
 }
 
-// call is one call as it might have been.
-func (m *month) call(at time.Time) domain.Event {
+// call is one call as it might have been; nth counts from 0.
+func (m *month) call(nth int, at time.Time) domain.Event {
 	org := m.orgs[m.pick(func(i int) int { return m.orgs[i].weight }, len(m.orgs))]
 	project := org.projects[m.random.IntN(len(org.projects))]
-	card := m.card(project.models[m.random.IntN(len(project.models))])
+	book := m.bookAt(at)
+	card := book.card(project.models[m.random.IntN(len(project.models))])
+	key := m.story.usable(project, m.random.IntN(len(project.keys)), at)
 	took := time.Duration(200+m.random.IntN(9000)) * time.Millisecond
 	body := &domain.RequestCompleted{
 		RequestPublic: domain.RequestPublic{
-			Org: org.id, Project: project.id, Key: project.keys[m.random.IntN(len(project.keys))],
+			Org: org.id, Project: project.id, Key: project.keys[key], User: project.users[key],
 			Dialect: "openai", Endpoint: "chat.completions", Stream: m.random.IntN(3) > 0, AskedModel: card.Name, Model: card.Name,
 			FirstByte: at.Add(took / 5).Truncate(time.Microsecond), Ended: at.Add(took).Truncate(time.Microsecond), Outcome: domain.Completed, Status: 200, Provenance: domain.Reported,
 		},
@@ -229,13 +242,18 @@ func (m *month) call(at time.Time) domain.Event {
 	case card.Provider == "anthropic":
 		body.Dialect, body.Endpoint = "anthropic", "messages"
 	}
-	m.use(body, card, at)
+	m.use(body, card, book.book.Version, at)
+	if m.isLost(nth) {
+		loseDemoCall(body)
+	}
 	body.Private.Attempts = []domain.Attempt{{Provider: card.Provider, Host: "demo.invalid", Model: card.Name, Started: at, FirstByte: body.FirstByte, Ended: body.Ended, Status: body.Status, Usage: body.Usage, Cost: body.Private.Cost.Amount}}
-	return domain.Event{ID: m.id(at), At: at, Body: body}
+	e := domain.Event{ID: m.id(at), At: at, Body: body}
+	m.story.note(m, e)
+	return e
 }
 
 // use decides how the call went and what it cost.
-func (m *month) use(body *domain.RequestCompleted, card *domain.ModelCard, at time.Time) {
+func (m *month) use(body *domain.RequestCompleted, card *domain.ModelCard, version domain.EventID, at time.Time) {
 	var u domain.Usage
 	switch chance := m.random.IntN(100); {
 	case chance < 2:
@@ -252,22 +270,9 @@ func (m *month) use(body *domain.RequestCompleted, card *domain.ModelCard, at ti
 			}
 		}
 	}
-	price := card.At(at)
-	body.Usage = domain.Metered(u)
-	body.Private.Cost = domain.Price{Currency: price.Cost.Currency, Version: m.book.Version}
-	body.Private.Cost.Amount, _ = price.Cost.Amount(u, domain.Served{})
-	list := price.ChargeList()
-	body.Charge = domain.Price{Currency: list.Currency, Version: m.book.Version}
-	body.Charge.Amount, _ = list.Amount(u, domain.Served{})
-}
-
-func (m *month) card(name string) *domain.ModelCard {
-	for _, c := range m.cards {
-		if c.Name == name || slices.Contains(c.Aliases, name) {
-			return c
-		}
-	}
-	panic("manti: the built-in prices lack " + name)
+	bill := domain.BillFor(card, card, at, u, domain.Served{})
+	bill.Cost.Version, bill.Charge.Version = version, version
+	body.Usage, body.Private.Cost, body.Charge = domain.Metered(u), bill.Cost, bill.Charge
 }
 
 // pick draws an index by weight.
