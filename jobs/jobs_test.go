@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/shopspring/decimal"
 
 	"manti/db"
@@ -177,22 +181,100 @@ func TestRunnerFolds(t *testing.T) {
 }
 
 // River's tables hold no truth: all rows of all of them are deleted again and
-// again while two processes fold, and both are stopped and started.
+// again, at random times, while two processes fold, and one is stopped and
+// started.
 func TestRiverRowsMayBeDeletedAtAnyTime(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	stop := b.run(t, jobs.Config{})
-	b.run(t, jobs.Config{})
+	b.run(t, jobs.Config{Watch: 50 * time.Millisecond})
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	var deleted atomic.Int64
+	wg.Go(func() {
+		tables := []string{"river_job", "river_leader", "river_queue", "river_job WHERE random() < 0.5", "river_job WHERE state = 'running'"}
+		for ctx.Err() == nil {
+			tag, err := b.pool.Exec(ctx, fmt.Sprintf(`WITH pause AS MATERIALIZED (SELECT pg_sleep(random() * 0.05)), gone AS (DELETE FROM river.%s RETURNING 1)
+				SELECT FROM gone, pause`, tables[mathrand.IntN(len(tables))]))
+			if err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
+			deleted.Add(tag.RowsAffected())
+		}
+	})
 	for range 10 {
 		b.append(t, 10)
-		b.exec(t, `DELETE FROM river.river_job; DELETE FROM river.river_leader; DELETE FROM river.river_queue`)
 	}
 	b.folded(t)
+	until(t, "the night's checks are made", func() bool {
+		return b.count(t, `SELECT count(*) FROM projections.checks WHERE ok`) == len(projections.All())
+	})
 	stop()
 	b.append(t, 10)
-	b.exec(t, `TRUNCATE river.river_job`)
 	b.run(t, jobs.Config{})
 	b.folded(t)
+	cancel()
+	wg.Wait()
+	if deleted.Load() == 0 {
+		t.Error("no row was deleted")
+	}
+}
+
+// The control to the above: what makes projections converge is the look at
+// checkpoints. A runner that doesn't look, because its tick is too long, rests
+// on River's rows, and does nothing once they are gone.
+func TestWithoutLooksRiverRowsWouldHoldTheTruth(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.append(t, 10)
+	b.run(t, jobs.Config{Tick: time.Hour})
+	until(t, "River works", func() bool {
+		return b.count(t, `SELECT count(*) FROM river.river_job WHERE kind = 'partitions' AND state = 'completed'`) > 0
+	})
+	b.exec(t, `DELETE FROM river.river_job`)
+	for range 20 { // of round trips, together longer than a look would take
+		b.count(t, `SELECT count(pg_sleep(0.02))`)
+	}
+	if n := b.count(t, `SELECT count(*) FROM projections.checkpoints`); n != 0 {
+		t.Errorf("%d projections were folded without a look", n)
+	}
+}
+
+// Partitions are made ahead by a job. If it never runs, because its rows are
+// deleted or no runner is there, an append makes what it needs.
+func TestPartitionsAreKeptAhead(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	there := func(part string) bool {
+		return b.count(t, `SELECT count(*) FROM pg_class WHERE oid = to_regclass('ledger.`+part+`')`) == 1
+	}
+	last := 2*ledger.PartitionEvents - 3
+	b.exec(t, fmt.Sprintf(`UPDATE ledger.head SET size = %d`, last))
+	b.append(t, 6)
+	if !there("events_00002") || there("events_00003") {
+		t.Error("without the job, the append did not make its partition, or more than that")
+	}
+	b.exec(t, `DO $$ DECLARE part text; BEGIN
+		FOR part IN SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'ledger.ids'::regclass AND inhrelid::regclass::text <> 'ledger.ids_default' ORDER BY 1 DESC LIMIT 2 LOOP
+			EXECUTE 'DROP TABLE ' || part;
+		END LOOP; END $$`)
+	b.run(t, jobs.Config{})
+	for what, part := range map[string]string{
+		"the partition after the one that is being filled": "events_00003",
+		"the ids of the month after next":                  "ids_" + monthsAhead(2),
+		"the ids of the next month":                        "ids_" + monthsAhead(1),
+	} {
+		until(t, what+" has its partition", func() bool { return there(part) })
+	}
+	until(t, "the full partition is closed", func() bool {
+		return b.count(t, `SELECT count(*) FROM pg_constraint WHERE conrelid = 'ledger.events_00001'::regclass AND conname = 'closed' AND convalidated`) == 1
+	})
+}
+
+// monthsAhead is a month as partitions are named.
+func monthsAhead(n int) string {
+	y, m, _ := time.Now().UTC().Date()
+	return time.Date(y, m+time.Month(n), 1, 0, 0, 0, 0, time.UTC).Format("2006_01")
 }
 
 // After a kill -9, River takes jobs to be running that nobody works on.
@@ -234,9 +316,9 @@ func TestIdleRunnerStartsNoJobs(t *testing.T) {
 	}
 }
 
-// One event that can't be folded stops its projection, at that event, and no
-// other one.
-func TestPoisonStopsOneProjection(t *testing.T) {
+// One event that can't be folded is named and left out; its projection goes on,
+// and so do the others.
+func TestPoisonIsParked(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.append(t, 5)
@@ -244,14 +326,74 @@ func TestPoisonStopsOneProjection(t *testing.T) {
 		SELECT size, now(), now(), gen_random_uuid(), 1, true, 'KeyIssued', sha256(''), convert_to('{"v":1}' || repeat('x', 64), 'UTF8') FROM ledger.head;
 		UPDATE ledger.head SET size = size + 1`)
 	b.append(t, 5)
-	log := &logs{}
-	b.run(t, jobs.Config{Logger: log.logger()})
-	until(t, "balances are folded", func() bool {
-		return b.count(t, `SELECT count(*) FROM projections.checkpoints WHERE name = 'balances' AND index = 11`) == 1
-	})
+	log, registry := &logs{}, prometheus.NewRegistry()
+	b.run(t, jobs.Config{Logger: log.logger(), Watch: time.Millisecond, Registerer: registry})
+	b.folded(t)
 	until(t, "the poison is named", func() bool {
 		return strings.Contains(log.String(), "projection=keys index=5")
 	})
+	until(t, "the poison is counted", func() bool { return metric(t, registry, "manti_projection_parked_events", "keys") == 1 })
+	if n := metric(t, registry, "manti_projection_parked_events", "balances"); n != 0 {
+		t.Errorf("%v events of balances are parked", n)
+	}
+	if n := b.count(t, `SELECT index FROM projections.checkpoints WHERE name = 'keys'`); n != 11 {
+		t.Errorf("keys are folded up to %d", n)
+	}
+	if n := strings.Count(log.String(), "an event can't be folded"); n != 1 {
+		t.Errorf("the alarm was raised %d times:\n%s", n, log.String())
+	}
+}
+
+// metric is a gauge of a projection; -1 if there is none.
+func metric(t *testing.T, registry *prometheus.Registry, name, projection string) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && len(m.GetLabel()) == 1 && m.GetLabel()[0].GetValue() == projection {
+				return m.GetGauge().GetValue()
+			}
+		}
+	}
+	return -1
+}
+
+// Several runners compare each projection with the ledger once a night; what
+// they find is logged, measured and noted. It doesn't take a row of River's.
+func TestChecksAreMadeOnceANight(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.append(t, 20)
+	b.run(t, jobs.Config{Watch: time.Hour})() // folds, and stops
+	ctx := t.Context()
+	for _, p := range projections.All() {
+		if _, err := projections.CatchUp(ctx, b.pool, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.exec(t, `DELETE FROM projections.checks; UPDATE projections.balances SET charge = charge + 1`)
+	log, registry := &logs{}, prometheus.NewRegistry()
+	b.run(t, jobs.Config{Logger: log.logger(), Watch: 20 * time.Millisecond, Registerer: registry})
+	b.run(t, jobs.Config{Logger: log.logger(), Watch: 20 * time.Millisecond})
+	all := len(projections.All())
+	until(t, "all are checked", func() bool {
+		b.exec(t, `DELETE FROM river.river_job WHERE random() < 0.1`)
+		return b.count(t, `SELECT count(*) FROM projections.checks WHERE checked_at IS NOT NULL`) == all
+	})
+	until(t, "the difference is measured", func() bool { return metric(t, registry, "manti_projection_diverged", "balances") == 1 })
+	if n := b.count(t, `SELECT count(*) FROM projections.checks WHERE ok`); n != all-1 {
+		t.Errorf("%d are all right", n)
+	}
+	until(t, "the others are measured", func() bool { return metric(t, registry, "manti_projection_diverged", "usage") == 0 })
+	if n := strings.Count(log.String(), "not what the ledger says"); n != 1 || !strings.Contains(log.String(), "charge is 1.20, by the ledger 0.20") {
+		t.Errorf("the alarm was raised %d times:\n%s", n, log.String())
+	}
+	if n := b.count(t, `SELECT count(*) FROM projections.checks`); n != all {
+		t.Errorf("%d rows", n)
+	}
 }
 
 func TestNewRefuses(t *testing.T) {

@@ -41,6 +41,10 @@ func (r *Runner) look(ctx context.Context) {
 		r.metrics.look(lags)
 		err = r.kick(ctx, lags)
 	}
+	if err == nil && !time.Now().Before(r.watchAt) {
+		r.watchAt = time.Now().Add(r.cfg.Watch)
+		err = r.watch(ctx)
+	}
 	r.saw(ctx, err)
 }
 

@@ -32,6 +32,9 @@ type Config struct {
 	Registerer prometheus.Registerer
 	// Tick is how often the runner looks for events to fold; 0 is a second.
 	Tick time.Duration
+	// Watch is how often it looks for checks that are due and for events that
+	// could not be folded; 0 is ten seconds.
+	Watch time.Duration
 	// PollOnly does without LISTEN, for PgBouncer's transaction mode. A fold
 	// then begins up to a second later.
 	PollOnly bool
@@ -45,6 +48,8 @@ const (
 	workers = 3
 	// defaultTick keeps projections within about a second of the ledger.
 	defaultTick = time.Second
+	// defaultWatch is soon for an alarm, and rare for a look at two small tables.
+	defaultWatch = 10 * time.Second
 	// pollInterval is how long a job waits whose notification was lost.
 	pollInterval = 5 * time.Second
 	// jobTimeout ends a job that hangs; a fold stops by itself before.
@@ -68,7 +73,11 @@ type Runner struct {
 	client  *river.Client[pgx.Tx]
 	folding *folding
 	metrics *metrics
-	outage  bool // owned by Run: whether the last look failed
+	// Owned by Run: whether the last look failed, when the next watch is due, and
+	// which parked events have been logged.
+	outage  bool
+	watchAt time.Time
+	alarmed map[parkedAt]bool
 }
 
 // New makes a Runner. It connects to nothing yet.
@@ -76,14 +85,14 @@ func New(cfg Config) (*Runner, error) {
 	if cfg.Pool == nil {
 		return nil, errors.New("jobs: Config.Pool is missing")
 	}
-	cfg.Tick = cmp.Or(cfg.Tick, defaultTick)
+	cfg.Tick, cfg.Watch = cmp.Or(cfg.Tick, defaultTick), cmp.Or(cfg.Watch, defaultWatch)
 	if cfg.Ledger == nil {
 		cfg.Ledger = ledger.New(cfg.Pool)
 	}
 	if cfg.Projections == nil {
 		cfg.Projections = projections.All()
 	}
-	r := &Runner{cfg: cfg, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)), folding: newFolding()}
+	r := &Runner{cfg: cfg, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)), folding: newFolding(), alarmed: map[parkedAt]bool{}}
 	var err error
 	if r.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("jobs: %w", err)
@@ -92,12 +101,13 @@ func New(cfg Config) (*Runner, error) {
 	river.AddWorker(all, &projectWorker{r: r})
 	river.AddWorker(all, &partitionsWorker{r: r})
 	river.AddWorker(all, &tidyWorker{r: r})
+	river.AddWorker(all, &checkWorker{r: r})
 	poll := pollInterval
 	if cfg.PollOnly {
 		poll = cfg.Tick
 	}
 	r.client, err = river.NewClient(riverpgxv5.New(cfg.Pool), &river.Config{
-		Schema: schema, Workers: all, Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}},
+		Schema: schema, Workers: all, Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}, checkQueue: {MaxWorkers: 1}},
 		PeriodicJobs: periodic(), PollOnly: cfg.PollOnly, FetchPollInterval: poll,
 		JobTimeout: jobTimeout, RescueStuckJobsAfter: rescueAfter, SoftStopTimeout: softStop,
 		CompletedJobRetentionPeriod: keepDone, CancelledJobRetentionPeriod: keepFailed, DiscardedJobRetentionPeriod: keepFailed,

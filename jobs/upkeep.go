@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -60,12 +61,11 @@ func (w *partitionsWorker) Work(ctx context.Context, _ *river.Job[partitionsArgs
 		return err
 	}
 	full := head.Size / ledger.PartitionEvents
-	for no := max(0, full-closeBehind); no < full; no++ {
-		if err := w.r.cfg.Ledger.ClosePartition(ctx, no); err != nil {
-			return err
-		}
+	var errs []error // of one partition, which are no reason to leave the others open
+	for no := max(0, full-closeBehind); no < full && ctx.Err() == nil; no++ {
+		errs = append(errs, w.r.cfg.Ledger.ClosePartition(ctx, no))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 type tidyArgs struct{}

@@ -16,6 +16,8 @@ type Lag struct {
 	// Events is how many it hasn't folded. For a control projection it counts
 	// only if there is an event of a control kind among them.
 	Events int64
+	// Age is how long ago the oldest of them was recorded; 0 if there is none.
+	Age time.Duration
 	// Moved is when it last got on; zero if never.
 	Moved time.Time
 	// Now is the database's clock.
@@ -26,7 +28,8 @@ type Lag struct {
 // fine.
 func ReadLag(ctx context.Context, q Querier, ps []*Projection) ([]Lag, error) {
 	const query = `SELECT c.index, c.updated_at, h.size, clock_timestamp(),
-			EXISTS (SELECT FROM ledger.events e WHERE e.control AND e.index >= COALESCE(c.index, 0))
+			(SELECT e.recorded_at FROM ledger.events e WHERE e.index = COALESCE(c.index, 0)),
+			(SELECT e.recorded_at FROM ledger.events e WHERE e.control AND e.index >= COALESCE(c.index, 0) ORDER BY e.index LIMIT 1)
 		FROM unnest($1::text[]) WITH ORDINALITY AS n (name, no)
 		CROSS JOIN (SELECT size FROM ledger.head WHERE shard = 0) h
 		LEFT JOIN projections.checkpoints c ON c.name = n.name ORDER BY n.no`
@@ -40,17 +43,21 @@ func ReadLag(ctx context.Context, q Querier, ps []*Projection) ([]Lag, error) {
 	}
 	lags := make([]Lag, 0, len(ps))
 	var index *int64
-	var moved *time.Time
+	var moved, oldest, oldestControl *time.Time
 	var size int64
 	var now time.Time
-	var control bool
-	_, err = pgx.ForEachRow(rows, []any{&index, &moved, &size, &now, &control}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&index, &moved, &size, &now, &oldest, &oldestControl}, func() error {
 		lag := Lag{Projection: ps[len(lags)], Events: size, Moved: timeOrZero(moved), Now: now.UTC()}
 		if index != nil {
 			lag.Events = size - *index
 		}
-		if lag.Projection.control && !control {
+		if lag.Projection.control {
+			oldest = oldestControl
+		}
+		if oldest == nil {
 			lag.Events = 0
+		} else {
+			lag.Age = max(0, now.Sub(*oldest))
 		}
 		lags = append(lags, lag)
 		return nil
