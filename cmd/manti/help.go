@@ -33,6 +33,7 @@ func commands() []command {
 		{"seal", "[--once] [--data DIRECTORY]", "sign checkpoints of the ledger, apart from any gateway", sealLedger},
 		{"seal keygen", "[--origin NAME]", "make a signer key for MANTI_SEAL_KEY", sealKeygen},
 		{"seal key", "[--origin NAME] [--data DIRECTORY]", "print the verifier key, to hand out", sealKey},
+		{"verify", "--receipt FILE --key KEY", "check a receipt offline and say what it proves", verify},
 		{"migrate", "", "bring the database's schema up to date and stop", migrate},
 		{"url", "[--data DIRECTORY]", "print the running private Postgres' URL, password included, for psql", printURL},
 		{"health", "[--url URL]", "ask a running server whether it is ready; for container health checks", health},
