@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"manti/ledger"
 	"manti/ledger/seal"
 )
 
@@ -29,7 +30,7 @@ func (r *run) readCheckpoints(ctx context.Context, tx pgx.Tx) error {
 		r.sealedThere = max(r.sealedThere, size)
 		r.readCheckpoint(size, note)
 		return nil
-	}, `SELECT size, note FROM ledger.checkpoints ORDER BY size`)
+	}, `SELECT size, COALESCE(note, '') FROM ledger.checkpoints ORDER BY size`)
 	if err != nil {
 		return err
 	}
@@ -42,13 +43,13 @@ func (r *run) readCheckpoints(ctx context.Context, tx pgx.Tx) error {
 }
 
 func (r *run) readCheckpoint(size int64, note string) {
-	finding := Finding{Index: 0, Through: max(size-1, 0), Table: "checkpoints", Column: "note"}
+	finding := Finding{Index: NoIndex, Table: "checkpoints", Column: "note"}
 	c, err := r.open([]byte(note))
 	switch {
 	case errors.Is(err, seal.ErrUnknownKey):
 		finding.Problem, finding.Found = "is not signed by a known key", c.String()
 	case err != nil:
-		finding.Problem = "is no signed checkpoint"
+		finding.Problem, finding.Found = "is no signed checkpoint", fmt.Sprintf("that of size %d", size)
 	case c.Size != size:
 		finding.Column, finding.Problem = "size", "is not that of its note"
 		finding.Expected, finding.Found = fmt.Sprint(c.Size), fmt.Sprint(size)
@@ -109,7 +110,7 @@ func (r *run) compareRoots() {
 // rootDiffers says that what was signed isn't what is there. The checkpoint
 // before, if it holds, says from where on.
 func (r *run) rootDiffers(c *root) {
-	f := Finding{Index: r.report.Sealed, Through: c.Size - 1, Table: "checkpoints", Column: "note",
+	f := Finding{Index: r.report.Sealed, Through: c.Size - 1, Somewhere: true, Table: "checkpoints", Column: "note",
 		Problem: "the tree is not the one that was signed: one of these events was changed", Expected: c.Root.String(), Found: hashText(r.tree.root())}
 	if c.outside {
 		f.Table, f.Column = tableEvents, ""
@@ -126,7 +127,7 @@ func (r *run) checkOutside(ctx context.Context, tx pgx.Tx) error {
 			r.found.add(Finding{Index: r.head.Size, Through: c.Size - 1, Table: "checkpoints", Column: "size", Problem: "it is of events that aren't there"})
 		}
 		if c.outside && c.holds && c.Size > r.sealedThere {
-			if err := r.lostCheckpoint(ctx, c.Checkpoint); err != nil {
+			if err := r.lostCheckpoint(ctx, tx, c.Checkpoint); err != nil {
 				return err
 			}
 		}
@@ -136,14 +137,18 @@ func (r *run) checkOutside(ctx context.Context, tx pgx.Tx) error {
 
 // lostCheckpoint looks once more for a checkpoint that was signed a moment before
 // the snapshot: it is remembered outside before it is in the table.
-func (r *run) lostCheckpoint(ctx context.Context, c seal.Checkpoint) error {
+func (r *run) lostCheckpoint(ctx context.Context, tx pgx.Tx, c seal.Checkpoint) error {
+	var later ledger.Querier = tx
+	if r.cfg.Pool != nil {
+		later = r.cfg.Pool
+	}
 	there := false
-	err := r.cfg.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM ledger.checkpoints WHERE size >= $1)`, c.Size).Scan(&there)
+	err := later.QueryRow(ctx, `SELECT EXISTS (SELECT FROM ledger.checkpoints WHERE size >= $1)`, c.Size).Scan(&there)
 	if err != nil {
 		return fmt.Errorf("look for the last checkpoint: %w", err)
 	}
 	if !there {
-		r.found.add(Finding{Index: 0, Through: max(c.Size-1, 0), Table: "checkpoints", Problem: "the checkpoint known outside is not here", Expected: fmt.Sprintf("size %d", c.Size), Found: fmt.Sprintf("size %d", r.sealedThere)})
+		r.found.add(Finding{Index: NoIndex, Table: "checkpoints", Problem: "the checkpoint known outside is not here", Expected: fmt.Sprintf("size %d", c.Size), Found: fmt.Sprintf("size %d", r.sealedThere)})
 	}
 	return nil
 }

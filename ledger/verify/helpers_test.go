@@ -109,6 +109,9 @@ const (
 	fullEvent   = plainEvents
 	correction  = plainEvents + 1
 	forgotten   = 17 // an event whose erasable part was erased
+	answered    = 309
+	sealedSize  = 311
+	bookSize    = 313
 )
 
 // A book is a ledger with all kinds of events, sealed, and what an auditor has.
@@ -118,7 +121,6 @@ type book struct {
 	signer   *seal.Signer
 	keys     seal.Keys
 	outside  []byte // the last checkpoint
-	size     int64
 }
 
 func newSigner(t testing.TB) *seal.Signer {
@@ -166,13 +168,16 @@ func newBook(t testing.TB) *book {
 	} {
 		mustAppend(t, l, encode(t, domain.Event{Author: "operator:me", Body: body}))
 	}
+	b.exec(t, `CREATE TABLE public.kept AS SELECT * FROM ledger.erasable WHERE index = 17`)
 	b.exec(t, `DELETE FROM ledger.erasable WHERE index = $1`, forgotten)
 	b.reject(t, l)
 	mustAppend(t, l, encode(t, domain.Event{Body: plainCall()}))
 	b.seal(t)
 	mustAppend(t, l, encode(t, domain.Event{Body: plainCall()}), encode(t, domain.Event{Body: plainCall()}))
 	b.exec(t, `INSERT INTO ledger.spools (id, epoch, replica, last_seen) VALUES (gen_random_uuid(), 1, 'a', now())`)
-	b.size = b.count(t, `SELECT size FROM ledger.head`)
+	if n := b.count(t, `SELECT size FROM ledger.head`); n != bookSize {
+		t.Fatalf("the book has %d events", n)
+	}
 	return b
 }
 

@@ -14,8 +14,7 @@ import (
 func hashText(h hash) string { return base64.StdEncoding.EncodeToString(h[:]) }
 
 // sumIDs sums up ledger.ids.
-func (r *run) sumIDs(ctx context.Context, tx pgx.Tx) (sum, error) {
-	var s sum
+func (r *run) sumIDs(ctx context.Context, tx pgx.Tx) error {
 	query := fmt.Sprintf(`SELECT %s FROM ledger.ids WHERE index >= %d`, row.IDColumns, r.report.Since)
 	err := copyTo(ctx, tx.Conn().PgConn(), query, func(t tuple) error {
 		t, err := t.fields(2)
@@ -27,19 +26,19 @@ func (r *run) sumIDs(ctx context.Context, tx pgx.Tx) (sum, error) {
 			return err
 		}
 		index, err := t.next()
-		s.add(r.key, uuidOf(id), [16]byte{}, int64Of(index))
+		r.storedIDs.add(r.key, uuidOf(id), [16]byte{}, int64Of(index))
 		return err
 	})
 	if err != nil {
-		return s, fmt.Errorf("read ids: %w", err)
+		return fmt.Errorf("read ids: %w", err)
 	}
-	return s, nil
+	return nil
 }
 
 // checkIDs sees to it that each event's id stands in ledger.ids with its index,
 // and nothing else.
-func (r *run) checkIDs(ctx context.Context, tx pgx.Tx, stored sum) error {
-	if stored == r.ids {
+func (r *run) checkIDs(ctx context.Context, tx pgx.Tx) error {
+	if r.storedIDs == r.ids {
 		return nil
 	}
 	before := r.found.count("ids")
@@ -54,7 +53,7 @@ func (r *run) checkIDs(ctx context.Context, tx pgx.Tx, stored sum) error {
 		}
 		r.found.add(f)
 		return nil
-	}, `SELECT e.index, e.id, i.index FROM ledger.events e LEFT JOIN ledger.ids i ON i.id = e.id
+	}, `SELECT e.index, COALESCE(e.id, '00000000-0000-0000-0000-000000000000'), i.index FROM ledger.events e LEFT JOIN ledger.ids i ON i.id = e.id
 		WHERE e.index >= $1 AND e.index < $2 AND i.index IS DISTINCT FROM e.index`, r.report.Since, r.head.Size)
 	if err != nil {
 		return err
@@ -80,7 +79,7 @@ func (r *run) checkSupersedes(ctx context.Context, tx pgx.Tx) error {
 	err := each(ctx, tx, "supersedes", []any{&id, &by, &index}, func() error {
 		stored.add(r.key, id, by, index)
 		return nil
-	}, `SELECT id, by, by_index FROM ledger.supersedes WHERE by_index >= $1`, r.report.Since)
+	}, `SELECT id, COALESCE(by, '00000000-0000-0000-0000-000000000000'), COALESCE(by_index, -1) FROM ledger.supersedes WHERE by_index >= $1 OR by_index IS NULL`, r.report.Since)
 	if err != nil {
 		return err
 	}
@@ -94,9 +93,9 @@ func (r *run) checkSupersedes(ctx context.Context, tx pgx.Tx) error {
 		f.Index, f.Expected, f.Found = index, idText(wantID), idText(storedID)
 		r.found.add(f)
 		return nil
-	}, `SELECT COALESCE(e.index, s.by_index), e.supersedes, s.id
+	}, `SELECT COALESCE(e.index, s.by_index, -1), e.supersedes, s.id
 		FROM (SELECT index, id, supersedes FROM ledger.events WHERE supersedes IS NOT NULL AND index >= $1 AND index < $2) e
-		FULL JOIN (SELECT id, by, by_index FROM ledger.supersedes WHERE by_index >= $1) s ON s.by_index = e.index AND s.by = e.id AND s.id = e.supersedes
+		FULL JOIN (SELECT id, by, by_index FROM ledger.supersedes WHERE by_index >= $1 OR by_index IS NULL) s ON s.by_index = e.index AND s.by = e.id AND s.id = e.supersedes
 		WHERE e.id IS NULL OR s.id IS NULL`, r.report.Since, r.head.Size)
 	if err == nil && r.found.count("supersedes") == before {
 		r.found.add(Finding{Index: NoIndex, Table: "supersedes", Problem: "is not what the events say"})

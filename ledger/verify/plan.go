@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"manti/ledger"
 )
 
 // Chunks are whole tiles, of a few MB where everything is read.
@@ -20,12 +18,21 @@ const (
 	leafChunk = 256 * tileWidth
 )
 
-// readHead reads the ledger's end.
-func (r *run) readHead(ctx context.Context, tx pgx.Tx) (err error) {
-	if r.head, err = ledger.ReadHead(ctx, tx); err != nil {
-		return fmt.Errorf("%w (is there a row for shard 0 in ledger.head?)", err)
+// readHead reads the ledger's end, or takes the last event's where there is none.
+func (r *run) readHead(ctx context.Context, tx pgx.Tx) error {
+	const query = `SELECT h.size, COALESCE(h.recorded_at, 'epoch'), COALESCE(h.frozen, false), COALESCE(h.reason, ''), e.size
+		FROM (SELECT COALESCE(max(index) + 1, 0) AS size FROM ledger.events) e LEFT JOIN ledger.head h ON h.shard = 0`
+	var size *int64
+	var events int64
+	if err := tx.QueryRow(ctx, query).Scan(&size, &r.head.RecordedAt, &r.head.Frozen, &r.head.Reason, &events); err != nil {
+		return fmt.Errorf("read head: %w", err)
 	}
-	r.report.Size = r.head.Size
+	r.head.RecordedAt = r.head.RecordedAt.UTC()
+	if size == nil {
+		size = &events
+		r.found.add(Finding{Index: NoIndex, Table: "head", Column: "size", Problem: "there is no size of shard 0"})
+	}
+	r.head.Size, r.report.Size = *size, *size
 	if r.head.Frozen {
 		r.note("the head is frozen: " + r.head.Reason)
 	}

@@ -35,7 +35,7 @@ func (r *run) checkRejected(ctx context.Context, tx pgx.Tx) error {
 		r.rejected(&row)
 		row = rejectedRow{}
 		return nil
-	}, `SELECT r.digest, r.record, r.id, r.spool_id, r.spool_epoch, r.reason, a.by FROM ledger.rejected r LEFT JOIN ledger.answers a ON a.digest = r.digest ORDER BY r.received_at, r.digest`)
+	}, `SELECT r.digest, COALESCE(r.record, ''), r.id, r.spool_id, r.spool_epoch, COALESCE(r.reason, ''), a.by FROM ledger.rejected r LEFT JOIN ledger.answers a ON a.digest = r.digest ORDER BY r.received_at, r.digest`)
 	if err != nil {
 		return err
 	}

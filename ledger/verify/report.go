@@ -17,6 +17,9 @@ type Finding struct {
 	Index int64 `json:"index"`
 	// Through is the last index of a range, Index where it is about one event.
 	Through int64 `json:"through"`
+	// Somewhere is set where it is about one event of the range or more, and it
+	// can't be known which.
+	Somewhere bool `json:"somewhere,omitempty"`
 	// Table and Column say where, without the schema; Column may be empty.
 	Table  string `json:"table"`
 	Column string `json:"column,omitempty"`
@@ -36,13 +39,20 @@ func (f Finding) String() string {
 	text := where + ": " + f.Problem
 	switch {
 	case f.Index == NoIndex:
+	case f.Somewhere:
+		text = fmt.Sprintf("in events %d to %d: %s", f.Index, f.Through, text)
 	case f.Through > f.Index:
 		text = fmt.Sprintf("events %d to %d: %s", f.Index, f.Through, text)
 	default:
 		text = fmt.Sprintf("event %d: %s", f.Index, text)
 	}
-	if f.Expected != "" || f.Found != "" {
-		text += fmt.Sprintf(": expected %s, found %s", f.Expected, f.Found)
+	switch {
+	case f.Expected != "" && f.Found != "":
+		text += ": expected " + f.Expected + ", found " + f.Found
+	case f.Expected != "":
+		text += ": expected " + f.Expected
+	case f.Found != "":
+		text += ": " + f.Found
 	}
 	return text
 }
@@ -90,13 +100,21 @@ func (f *findings) addMany(found Finding, times int64) {
 	f.kept[kind] = slices.Insert(kept, at, found)[:min(len(kept)+1, keepFindings)]
 }
 
-// compareFindings orders by index; what is about no event comes last.
+// compareFindings orders by index: first those of which it is known where they
+// are, last those about no event.
 func compareFindings(a, b Finding) int {
-	if (a.Index == NoIndex) != (b.Index == NoIndex) {
-		return cmp.Compare(b.Index, a.Index)
-	}
-	return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.Through, b.Through),
+	return cmp.Or(cmp.Compare(a.vagueness(), b.vagueness()), cmp.Compare(a.Index, b.Index), cmp.Compare(a.Through, b.Through),
 		cmp.Compare(a.Table, b.Table), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Found, b.Found))
+}
+
+func (f *Finding) vagueness() int {
+	switch {
+	case f.Index == NoIndex:
+		return 2
+	case f.Somewhere:
+		return 1
+	}
+	return 0
 }
 
 // list returns the kept findings and the counts, in order.

@@ -77,6 +77,22 @@ func (s *session) close(ctx context.Context) {
 	}
 }
 
+// How a transaction's queries find their rows.
+const (
+	byPlanner = `SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = on; SET LOCAL enable_indexonlyscan = on; SET LOCAL enable_bitmapscan = on; SET LOCAL enable_sort = on`
+	// byIndex reads in the order of the index, without sorting.
+	byIndex = `SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off`
+	// byHeap reads all rows that there are, whatever an index says.
+	byHeap = `SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off`
+)
+
+func scanBy(ctx context.Context, tx pgx.Tx, how string) error {
+	if _, err := tx.Exec(ctx, how); err != nil {
+		return fmt.Errorf("set up transaction: %w", err)
+	}
+	return nil
+}
+
 // each runs a query and calls do after each row was scanned into targets.
 func each(ctx context.Context, tx pgx.Tx, what string, targets []any, do func() error, query string, args ...any) error {
 	rows, err := tx.Query(ctx, query, args...)

@@ -26,7 +26,7 @@ type storedTile struct {
 
 // readTiles returns the tiles of a level by number, from first to last.
 func readTiles(ctx context.Context, tx pgx.Tx, level int, first, last int64) ([]storedTile, error) {
-	const query = `SELECT tile, width, hashes FROM ledger.tiles WHERE level = $1 AND tile >= $2 AND tile <= $3 ORDER BY tile, width`
+	const query = `SELECT tile, COALESCE(width, 0)::int, COALESCE(hashes, '') FROM ledger.tiles WHERE level = $1 AND tile >= $2 AND tile <= $3 ORDER BY tile, width`
 	var tiles []storedTile
 	t := storedTile{level: level}
 	err := each(ctx, tx, "tiles", []any{&t.number, &t.width, &t.hashes}, func() error {
@@ -78,7 +78,8 @@ func (r *run) compareTile(level int, number int64, hashes []byte, stored []store
 		}
 		first := (number*tileWidth + int64(at)) << (tileHeight * level)
 		r.found.add(Finding{Index: first, Through: first + 1<<(tileHeight*level) - 1, Table: "tiles", Column: "hashes",
-			Problem: "a hash is not that of the events", Found: fmt.Sprintf("level %d, tile %d, hash %d", level, number, at)})
+			Somewhere: level > 0,
+			Problem:   "a hash is not that of the events", Found: fmt.Sprintf("level %d, tile %d, hash %d", level, number, at)})
 	}
 	if first := number << (tileHeight * (level + 1)); !complete && first+1<<(tileHeight*(level+1)) <= r.sealedThere {
 		r.found.add(Finding{Index: first, Through: first + 1<<(tileHeight*(level+1)) - 1, Table: "tiles",

@@ -17,8 +17,9 @@ import (
 
 // Config says what to verify, against what, and how much of it.
 type Config struct {
-	// Pool has at least Workers + 2 connections, with the rights of the auditor.
-	// They are used for reading only, whatever they may.
+	// Pool has at least Workers + 2 connections, with the rights of the auditor;
+	// if Workers is 1, one is enough. They are used for reading only, whatever
+	// they may.
 	Pool *pgxpool.Pool
 	// Keys are those that may have signed checkpoints; without any, no signature
 	// is checked and the report isn't Proven.
@@ -78,19 +79,24 @@ type run struct {
 	last        time.Time
 	gap         [2]int64 // a range of missing indexes that may go on
 	ids, supers sum
+	storedIDs   sum
 }
 
 // Run verifies a ledger. An error says that it could not be read or the
 // configuration makes no sense; what is wrong with the ledger is in the report.
 func Run(ctx context.Context, cfg Config) (Report, error) {
+	return cfg.run(func(r *run) error { return r.all(ctx) })
+}
+
+// run makes the report of what do finds.
+func (cfg Config) run(do func(*run) error) (Report, error) {
 	began := time.Now()
 	if cfg.Workers <= 0 {
 		cfg.Workers = 2 * runtime.GOMAXPROCS(0)
 	}
-	r := &run{cfg: cfg, found: newFindings(), key: newSumKey()}
-	r.gap = [2]int64{0, -1}
+	r := &run{cfg: cfg, found: newFindings(), key: newSumKey(), gap: [2]int64{0, -1}}
 	r.report.Outside, r.report.Keys = -1, cfg.Keys.Len()
-	if err := r.all(ctx); err != nil {
+	if err := do(r); err != nil {
 		return Report{}, fmt.Errorf("verify: %w", err)
 	}
 	r.report.Findings, r.report.Counts = r.found.list()
@@ -103,22 +109,35 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 
 func (r *run) all(ctx context.Context) error {
 	spools := readSpoolStates(r.cfg.Spools) // before the snapshot: what they say was shipped is in it
-	s, err := openSession(ctx, r.cfg.Pool, r.cfg.Workers+2)
+	connections := r.cfg.Workers + 2
+	if r.cfg.Workers == 1 {
+		connections = 1
+	}
+	s, err := openSession(ctx, r.cfg.Pool, connections)
 	if err != nil {
 		return err
 	}
 	defer s.close(ctx)
+	return r.verify(ctx, s, spools)
+}
+
+// verify does all of it on a session.
+func (r *run) verify(ctx context.Context, s *session, spools []spoolState) error {
 	main := s.txs[0]
 	for _, step := range []func(context.Context, pgx.Tx) error{r.readHead, r.readColumns, r.readCheckpoints, r.readNotices, r.plan, r.schema} {
 		if err := step(ctx, main); err != nil {
 			return err
 		}
 	}
-	if err := r.entries(ctx, s); err != nil {
+	entries := r.entries
+	if len(s.txs) == 1 {
+		entries = r.entriesAlone
+	}
+	if err := entries(ctx, s); err != nil {
 		return err
 	}
 	for _, step := range []func(context.Context, pgx.Tx) error{
-		r.checkHead, r.strayTiles, r.checkSupersedes, r.checkErasures, r.checkRejected, r.checkOutside, r.sample,
+		r.checkIDs, r.checkHead, r.strayTiles, r.checkSupersedes, r.checkErasures, r.checkRejected, r.checkOutside, r.sample,
 	} {
 		if err := step(ctx, main); err != nil {
 			return err
@@ -136,14 +155,7 @@ func (r *run) all(ctx context.Context) error {
 // in their order.
 func (r *run) entries(ctx context.Context, s *session) error {
 	group, ctx := errgroup.WithContext(ctx)
-	var storedIDs sum
-	group.Go(func() (err error) {
-		if err := r.countRows(ctx, s.txs[1]); err != nil {
-			return err
-		}
-		storedIDs, err = r.sumIDs(ctx, s.txs[1])
-		return err
-	})
+	group.Go(func() error { return r.readBeside(ctx, s.txs[1]) })
 	ready := make([]chan *chunk, len(r.ranges))
 	for i := range ready {
 		ready[i] = make(chan *chunk, 1)
@@ -168,16 +180,52 @@ func (r *run) entries(ctx context.Context, s *session) error {
 		}
 		return r.endOfTree(ctx, s.txs[0])
 	})
-	if err := group.Wait(); err != nil {
+	return group.Wait()
+}
+
+// entriesAlone is entries on one connection.
+func (r *run) entriesAlone(ctx context.Context, s *session) error {
+	tx := s.txs[0]
+	if err := r.readBeside(ctx, tx); err != nil {
 		return err
 	}
-	return r.checkIDs(ctx, s.txs[0], storedIDs)
+	if err := scanBy(ctx, tx, byIndex); err != nil {
+		return err
+	}
+	c := &checker{tx: tx, run: r}
+	for _, indexes := range r.ranges {
+		k := &chunk{chunkRange: indexes}
+		if err := c.check(ctx, k); err != nil {
+			return err
+		}
+		if err := r.take(ctx, tx, k); err != nil {
+			return err
+		}
+	}
+	if err := scanBy(ctx, tx, byPlanner); err != nil {
+		return err
+	}
+	return r.endOfTree(ctx, tx)
+}
+
+// readBeside reads what is compared with the sum of all chunks.
+func (r *run) readBeside(ctx context.Context, tx pgx.Tx) error {
+	if err := scanBy(ctx, tx, byHeap); err != nil {
+		return err
+	}
+	if err := r.countRows(ctx, tx); err != nil {
+		return err
+	}
+	if err := scanBy(ctx, tx, byPlanner); err != nil {
+		return err
+	}
+	return r.sumIDs(ctx, tx)
 }
 
 // work checks chunks until none is left.
 func (r *run) work(ctx context.Context, tx pgx.Tx, next *atomic.Int64, ahead chan struct{}, ready []chan *chunk) error {
 	c := &checker{tx: tx, run: r}
-	if _, err := tx.Exec(ctx, `SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off`); err != nil {
+	if err := scanBy(ctx, tx, byIndex); err != nil {
 		return err
 	}
 	for {

@@ -20,7 +20,7 @@ func TestNothingIsWrongWithAWholeLedger(t *testing.T) {
 		if r.Wrong != 0 || !r.Proven() {
 			t.Errorf("%s: %d wrong, proven %v:\n%s", name, r.Wrong, r.Proven(), lines(r))
 		}
-		if r.Size != b.size || r.Sealed != b.size-2 || r.Checkpoints != 2 || r.Erased != 1 || r.Unsealed <= 0 {
+		if r.Size != bookSize || r.Sealed != sealedSize || r.Checkpoints != 2 || r.Erased != 1 || r.Unsealed <= 0 {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
