@@ -1,7 +1,9 @@
 package main_test
 
 import (
+	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +26,7 @@ import (
 type trial struct {
 	provider *provider
 	url      db.URL
+	env      environment // that commands on this ledger need, with sealed
 	seen     []seen
 	// unknown are the calls that can't be but unknown: their ends weren't durable
 	// when the process was killed.
@@ -41,11 +44,35 @@ func (tr trial) check(t testing.TB) map[string]entry {
 	checkDigits(t, calls, ledger)
 	checkSeen(t, tr.seen, ledger)
 	checkUnknown(t, tr.unknown, ledger)
-	checkTree(t, pool)
 	foldBalances(t, pool)
 	checkBalances(t, pool)
 	tr.reconcile(t, pool)
+	tr.checkSealed(t, pool)
 	return ledger
+}
+
+// sealKey is the tests' own; it signs for nobody else.
+var sealKey = sync.OnceValues(func() (domain.Secret, error) { return seal.NewKey("manti.test/faults") })
+
+// sealed lets whoever has this environment seal, with one memory for all of them.
+func sealed(t testing.TB, env environment) environment {
+	t.Helper()
+	key, err := sealKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return env.with("MANTI_SEAL_KEY", key.Reveal(), "MANTI_CHECKPOINTS", filepath.Join(folder(t), "checkpoints"))
+}
+
+// checkSealed seals what is there, on top of what was sealed during the fault:
+// the sealer proves from its memory that all of that still holds. Then all is
+// computed anew.
+func (tr trial) checkSealed(t testing.TB, pool *pgxpool.Pool) {
+	t.Helper()
+	manti(t, tr.env, "seal", "--once")
+	if sizes := checkTree(t, pool); len(sizes) == 0 || slices.Max(sizes) != ledgerSize(t, pool) {
+		t.Errorf("checkpoints of %d events were signed, there are %d", sizes, ledgerSize(t, pool))
+	}
 }
 
 // checkDigits holds each amount against what the provider's own count of tokens
@@ -101,8 +128,8 @@ func checkUnknown(t testing.TB, want map[string]bool, ledger map[string]entry) {
 }
 
 // checkTree computes each leaf and the root from the stored bytes, and holds
-// what was signed against that.
-func checkTree(t testing.TB, pool *pgxpool.Pool) {
+// what was signed against that. It returns the sizes that were signed.
+func checkTree(t testing.TB, pool *pgxpool.Pool) (sizes []int64) {
 	t.Helper()
 	rows, err := pool.Query(t.Context(), `SELECT index, recorded_at, canonical, leaf FROM ledger.events ORDER BY index`)
 	if err != nil {
@@ -136,11 +163,13 @@ func checkTree(t testing.TB, pool *pgxpool.Pool) {
 		if c.Size > int64(len(tree.roots)) || c.Size > 0 && tree.roots[c.Size-1] != c.Root {
 			t.Errorf("checkpoint %s isn't of these %d events", c, len(tree.roots))
 		}
+		sizes = append(sizes, c.Size)
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return sizes
 }
 
 // A tree is the RFC 6962 tree of some leaves, by the module that Go's own

@@ -78,7 +78,7 @@ func TestDiskFullUnderLoad(t *testing.T) {
 			}
 			t.Parallel()
 			disk, provider := ownDisk(t, test.size), startProvider(t)
-			data, env := filepath.Join(disk, "manti"), provider.env().with("MANTI_BOOTSTRAP_KEY", testKey)
+			data, env := filepath.Join(disk, "manti"), sealed(t, provider.env().with("MANTI_BOOTSTRAP_KEY", testKey))
 			if !test.shared {
 				env = env.with("MANTI_SPOOL", filepath.Join(folder(t), "spool"))
 			}
@@ -110,7 +110,7 @@ func TestDiskFullUnderLoad(t *testing.T) {
 			}
 			pool := openPool(t, url)
 			p.poll("the spool to be shipped", func() bool { return len(readLedger(t, pool)) == len(provider.Calls()) })
-			trial{provider: provider, url: url, seen: crowd.seen()}.check(t)
+			trial{provider: provider, env: env.with("MANTI_DATA", data), url: url, seen: crowd.seen()}.check(t)
 			pool.Close()
 			last := postmasterOf(t, data)
 			p.stop()
@@ -130,7 +130,8 @@ func TestDiskOfTheSpoolFullUnderLoad(t *testing.T) {
 	}
 	database := dbtest.Open(t, dbtest.Options{})
 	disk, provider := ownDisk(t, "70m"), startProvider(t)
-	p := serve(t, folder(t), provider.env().onDatabase(database.URL()).with("MANTI_SPOOL", filepath.Join(disk, "spool"))).ready()
+	env := sealed(t, provider.env().onDatabase(database.URL())).with("MANTI_SPOOL", filepath.Join(disk, "spool"))
+	p := serve(t, folder(t), env).ready()
 	crowd := gatherFor(t, "http://"+p.addr, 16, []ask{{"/v1/messages", quickModel, false}, {"/v1/chat/completions", quickModel, true}})
 	for crowd.failed.Load() < 20 {
 		more := crowd.whole.Load() + 500
@@ -149,5 +150,5 @@ func TestDiskOfTheSpoolFullUnderLoad(t *testing.T) {
 			t.Errorf("a call that failed: %+v", s)
 		}
 	}
-	trial{provider: provider, url: database.URL(), seen: crowd.seen()}.check(t)
+	trial{provider: provider, env: env, url: database.URL(), seen: crowd.seen()}.check(t)
 }

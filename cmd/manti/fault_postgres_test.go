@@ -50,7 +50,8 @@ func TestPostgresInTroubleUnderLoad(t *testing.T) {
 		t.Run(trouble.name, func(t *testing.T) {
 			t.Parallel()
 			server, provider := dbtest.NewServer(t, trouble.server), startProvider(t)
-			p := serve(t, folder(t), provider.env().onDatabase(server.URL())).ready()
+			env := sealed(t, provider.env().onDatabase(server.URL()))
+			p := serve(t, folder(t), env).ready()
 			crowd := gather(t, "http://"+p.addr, callers)
 			more := func(what string) {
 				t.Helper()
@@ -76,7 +77,7 @@ func TestPostgresInTroubleUnderLoad(t *testing.T) {
 			if n := crowd.failed.Load(); n != 0 {
 				t.Errorf("%d calls failed: %+v", n, failures(crowd.seen()))
 			}
-			trial{provider: provider, url: server.URL(), seen: crowd.seen()}.check(t)
+			trial{provider: provider, env: env, url: server.URL(), seen: crowd.seen()}.check(t)
 		})
 	}
 }

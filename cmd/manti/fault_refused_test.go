@@ -23,7 +23,7 @@ func TestRefusedRecordUnderLoad(t *testing.T) {
 	const callers, calls = 6, 40
 	database, provider := dbtest.Open(t, dbtest.Options{}), startProvider(t)
 	pool := database.Pool(t, "")
-	p := serve(t, folder(t), provider.env().onDatabase(database.URL())).ready()
+	p := serve(t, folder(t), sealed(t, provider.env().onDatabase(database.URL()))).ready()
 	if _, err := pool.Exec(t.Context(), `ALTER TABLE ledger.events ADD CONSTRAINT refuse_on_purpose CHECK (model <> '`+claudeModel+`' OR NOT stream) NOT VALID`); err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ func TestTwoReplicasUnderLoad(t *testing.T) {
 	needsSpeed(t)
 	const callers, calls = 4, 24
 	database, provider := dbtest.Open(t, dbtest.Options{}), startProvider(t)
-	env := provider.env().onDatabase(database.URL())
+	env := sealed(t, provider.env().onDatabase(database.URL()))
 	pool := database.Pool(t, "")
 	type replica struct {
 		*process
@@ -58,7 +58,7 @@ func TestTwoReplicasUnderLoad(t *testing.T) {
 	one.process.stop()
 	other.process.stop()
 
-	trial{provider: provider, url: database.URL(), seen: append(one.seen(), other.seen()...), unknown: cutOff}.check(t)
+	trial{provider: provider, env: env, url: database.URL(), seen: append(one.seen(), other.seen()...), unknown: cutOff}.check(t)
 	if n := other.failed.Load(); n != 0 {
 		t.Errorf("%d calls of the second replica failed: %+v", n, failures(other.seen()))
 	}

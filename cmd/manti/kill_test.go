@@ -24,7 +24,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	}
 	const callers, callsPerRound = 8, 12
 	database, provider := dbtest.Open(t, dbtest.Options{}), startProvider(t)
-	data, env := folder(t), provider.env().onDatabase(database.URL())
+	data, env := folder(t), sealed(t, provider.env().onDatabase(database.URL()))
 
 	p, cutOff := serve(t, data, env).ready(), map[string]bool{}
 	crowd := gather(t, "http://"+p.addr, callers)
@@ -46,7 +46,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	crowd.end()
 	p.stop() // which drains the spool
 
-	ledger := trial{provider: provider, url: database.URL(), seen: crowd.seen(), unknown: cutOff}.check(t)
+	ledger := trial{provider: provider, env: env, url: database.URL(), seen: crowd.seen(), unknown: cutOff}.check(t)
 	if n := outcomes(ledger)[domain.Unknown]; n < kills/2 {
 		t.Errorf("%d kills under load left %d calls unknown: the test doesn't test much", kills, n)
 	}
