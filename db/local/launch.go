@@ -18,8 +18,9 @@ const maxLogBytes = 10 << 20
 // finding it and the server's own bind.
 const portAttempts = 3
 
-// settings suit a machine that does other things as well.
-func settings() map[string]string {
+// Settings are the server parameters that a private server runs with, but for
+// where it listens. They suit a machine that does other things as well.
+func Settings() map[string]string {
 	return map[string]string{
 		"shared_buffers":      "128MB",
 		"max_connections":     "100",
@@ -134,7 +135,7 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // launchAt makes one attempt at a site, which may take as long as patience.
 func (f folder) launchAt(ctx context.Context, programs cluster.Programs, at site, patience time.Duration) (*instance, error) {
-	parameters := settings()
+	parameters := Settings()
 	for name, value := range at.address.Settings() {
 		parameters[name] = value
 	}
