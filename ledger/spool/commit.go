@@ -12,6 +12,12 @@ import (
 // last group can't be told from a torn tail; with every later frame, and after this, it can.
 const markAfter = time.Second
 
+// With gatherCalls open calls or more, a sync begins gatherFor behind the end of the one before, at the earliest.
+const (
+	gatherCalls = 16
+	gatherFor   = 2 * time.Millisecond
+)
+
 var errStuck = errors.New("a sync did not come back")
 
 // A group waits for one commit. All who join before it begins share it.
@@ -53,15 +59,28 @@ func (s *Spool) commitLoop() {
 	for {
 		select {
 		case <-s.kick:
-			// Whoever kicks would be overtaken at once. Goroutines that are ready to run
-			// go first: they may have records for the same sync.
-			runtime.Gosched()
+			s.gather()
 			s.commit()
 		case <-s.done:
 			return
 		case <-s.failed:
 			return
 		}
+	}
+}
+
+// gather lets others join the sync. Whoever kicks would be overtaken at once, so goroutines that are ready to run go
+// first: they may have records for it. With many calls open some end soon: then syncs keep gatherFor from each other, as
+// each takes as much processor time as a good part of a call. A call alone waits for nothing.
+func (s *Spool) gather() {
+	s.mu.Lock()
+	open, since := len(s.calls.open), time.Since(s.ended)
+	s.mu.Unlock()
+	switch {
+	case open >= gatherCalls && since < gatherFor:
+		time.Sleep(gatherFor - since)
+	case open > 0:
+		runtime.Gosched()
 	}
 }
 
@@ -85,7 +104,7 @@ func (s *Spool) commit() {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.running, s.began, s.stalled = nil, time.Time{}, false
+	s.running, s.began, s.stalled, s.ended = nil, time.Time{}, false, time.Now()
 	if err == nil {
 		err = s.failure // the watchdog gave up on this commit: nobody is told that it succeeded
 	}

@@ -40,6 +40,7 @@ type Spool struct {
 	running  *group        // guarded by mu: waits for the commit under way
 	stalled  bool          // guarded by mu: the commit under way takes longer than SlowSync
 	began    time.Time     // guarded by mu: when the commit under way began; zero if none is
+	ended    time.Time     // guarded by mu: when the last commit ended
 	armed    bool          // guarded by mu: lazy will fire
 	dirty    Position      // guarded by mu: behind the last frame that isn't a mark
 	marked   Position      // guarded by mu: dirty when the last mark was written
