@@ -42,10 +42,10 @@ type mismatch struct {
 func (m mismatch) reason() string {
 	switch {
 	case m.other:
-		return fmt.Sprintf("%sthis is another ledger: it has %d entries and another one at index 0 than the ledger of %d entries that was here; is DATABASE_URL right?",
+		return fmt.Sprintf("%sthis is another ledger: it has %d entries and another one at index 0 than the ledger of %d entries that was here; is DATABASE_URL right? Another ledger needs another MANTI_DATA",
 			behindPrefix, m.size, m.seen.Size)
 	case m.size == 0:
-		return fmt.Sprintf("%sthis ledger is empty, but it had %d entries on %s; is DATABASE_URL right? If it is, `manti recover` refills it",
+		return fmt.Sprintf("%sthis ledger is empty, but it had %d entries on %s; is DATABASE_URL right? If it is, `manti recover` refills it; another ledger needs another MANTI_DATA",
 			behindPrefix, m.seen.Size, m.seen.At.Format(time.RFC3339))
 	case m.differs:
 		return fmt.Sprintf("%sit has %d entries, but another one at index %d than it had on %s, when it had %d; `manti recover` says where it differs",

@@ -86,7 +86,7 @@ func (m *Mirror) Run(ctx context.Context) error {
 // copy takes one batch, and reports whether there may be more at once. That the
 // database is away is for others to say.
 func (m *Mirror) copy(ctx context.Context) (more bool, err error) {
-	if ctx.Err() != nil || !m.cfg.Watch.whole() {
+	if ctx.Err() != nil || !m.cfg.Watch.Whole() {
 		return false, nil
 	}
 	from := m.cfg.Watch.Seen().Mirrored

@@ -18,7 +18,6 @@ import (
 	"manti/db/dbtest"
 	"manti/domain"
 	"manti/ledger"
-	"manti/ledger/spool"
 )
 
 // A replica has a spool, and on a database all that keeps both together.
@@ -37,9 +36,10 @@ func newReplica(t *testing.T, dir string, pool *pgxpool.Pool) *replica {
 	r := &replica{t: t, dir: dir, spool: openSpool(t, dir), led: ledger.New(pool), log: new(lockedLog)}
 	log := slog.New(slog.NewTextHandler(r.log, nil))
 	var err error
-	if r.watch, err = ledger.NewWatch(ledger.WatchConfig{Ledger: r.led, Dir: dir, Highest: r.spool.Highest(), Log: log}); err != nil {
+	if r.watch, err = ledger.NewWatch(ledger.WatchConfig{Dir: dir, Highest: r.spool.Highest(), Log: log}); err != nil {
 		t.Fatal(err)
 	}
+	r.watch.Guard(r.led)
 	shipper, err := ledger.NewShipper(ledger.ShipperConfig{Ledger: r.led, Spool: r.spool, Replica: "a", Log: log})
 	if err != nil {
 		t.Fatal(err)
@@ -258,7 +258,7 @@ func TestRecoverPutsBackWhatWasLost(t *testing.T) {
 	l := lose(t)
 	a := newReplica(t, l.dirs[0], l.restored)
 	record(t, a.spool.Spool, 3)
-	eventually(t, "the replica to find the ledger behind", func() bool { return strings.Contains(a.watch.Behind(), "ledger behind") })
+	eventually(t, "the replica to find the ledger behind", func() bool { return strings.Contains(a.watch.Frozen(), "ledger behind") })
 	head, err := ledger.ReadHead(t.Context(), l.restored)
 	if err != nil || !head.Frozen || head.Size != l.size || !strings.HasPrefix(head.Reason, "ledger behind: it has "+fmt.Sprint(l.size)+" entries, but had "+fmt.Sprint(l.grown)) {
 		t.Fatalf("head %+v, %v", head, err)
@@ -365,8 +365,8 @@ func TestRecoverWithALoss(t *testing.T) {
 	a, b := newReplica(t, l.dirs[0], l.restored), newReplica(t, l.dirs[1], l.restored)
 	a.calls(2)
 	b.calls(2)
-	if a.watch.Behind()+b.watch.Behind() != "" {
-		t.Errorf("behind: %q, %q", a.watch.Behind(), b.watch.Behind())
+	if a.watch.Frozen()+b.watch.Frozen() != "" {
+		t.Errorf("behind: %q, %q", a.watch.Frozen(), b.watch.Frozen())
 	}
 	a.stop()
 	b.stop()
@@ -394,7 +394,7 @@ func TestRecoverOfALedgerThatWentOn(t *testing.T) {
 	l := lose(t)
 	mustAppend(t, ledger.New(l.restored), calls(t, int(l.grown-l.size)+5)...) // nobody watches
 	a := newReplica(t, l.dirs[0], l.restored)
-	eventually(t, "the replica to find another ledger", func() bool { return strings.Contains(a.watch.Behind(), "another one at index") })
+	eventually(t, "the replica to find another ledger", func() bool { return strings.Contains(a.watch.Frozen(), "another one at index") })
 	a.stop()
 	r := recovery(t, l.restored, nil, l.dirs...)
 	if r.Whole() || r.Diverged == nil || r.Diverged.Index != l.size || r.Diverged.Here == r.Diverged.There || r.Refillable != 0 {
@@ -444,7 +444,7 @@ func TestWatchKnowsItsLedger(t *testing.T) {
 			if test.want == "" {
 				b.spool.drained(t)
 			} else {
-				eventually(t, "the alarm", func() bool { return strings.Contains(b.watch.Behind(), test.want) })
+				eventually(t, "the alarm", func() bool { return strings.Contains(b.watch.Frozen(), test.want) })
 			}
 			b.stop()
 			head, err := ledger.ReadHead(t.Context(), pool)
@@ -458,36 +458,5 @@ func TestWatchKnowsItsLedger(t *testing.T) {
 	b.stop()
 	if n := count(t, pool, `SELECT count(*) FROM ledger.events`); n != 7 {
 		t.Errorf("%d events at home, want 7", n)
-	}
-}
-
-// A segment may go when a checkpoint covers all that was placed before its end.
-func TestWatchCovers(t *testing.T) {
-	t.Parallel()
-	pool := dbtest.New(t)
-	s := openSpool(t, t.TempDir())
-	defer s.Close()
-	l := ledger.New(pool)
-	w, err := ledger.NewWatch(ledger.WatchConfig{Ledger: l, Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, ok := w.Covers(1); ok {
-		t.Error("it knows before it has looked")
-	}
-	mustAppend(t, l, calls(t, 3)...)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- w.Run(ctx) }()
-	eventually(t, "the first look", func() bool { _, ok := w.Covers(1); return ok })
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-	mustAppend(t, l, calls(t, 2)...)
-	for end, want := range map[spool.Position]int64{1: 3, 2: 5} {
-		if got, ok := w.Covers(end); got != want || !ok {
-			t.Errorf("up to %v: %d, %t; want %d", end, got, ok, want)
-		}
 	}
 }

@@ -27,11 +27,10 @@ const (
 	saveEvery = time.Second
 )
 
-// WatchConfig says what to watch and where to remember it.
+// WatchConfig says where to remember what was seen.
 type WatchConfig struct {
-	Ledger *Ledger // must be set; its appends are guarded from now on
-	// Dir is the spool's directory, in which the highest head is remembered. One
-	// that isn't there, or has nothing, remembers nothing.
+	// Dir is the spool's directory, in which the highest head is remembered. "" is
+	// for a process without a disk, which remembers for as long as it lives.
 	Dir string
 	// Highest is what the spool's places say, besides.
 	Highest spool.Head
@@ -55,31 +54,30 @@ type Watch struct {
 	gauge prometheus.Gauge
 	look  chan struct{} // wakes Run
 
-	mu    sync.Mutex
-	seen  spool.Seen               // guarded by mu
-	dirty bool                     // guarded by mu: not as in the file
-	state string                   // guarded by mu: why the ledger isn't appended to, "" while it is
-	known bool                     // guarded by mu: the ledger has been looked at
-	asked map[spool.Position]int64 // guarded by mu: sizes by what Covers was asked
+	mu     sync.Mutex
+	ledger *Ledger    // guarded by mu: nil before Guard
+	seen   spool.Seen // guarded by mu
+	dirty  bool       // guarded by mu: not as in the file
+	state  string     // guarded by mu: why the ledger isn't appended to, "" while it is
+	known  bool       // guarded by mu: the ledger has been looked at
 }
 
-// NewWatch loads what was seen and guards the ledger's appends from now on. Run
-// keeps it up to date; a command that runs for a moment does without.
+// NewWatch loads what was seen.
 func NewWatch(cfg WatchConfig) (*Watch, error) {
-	if cfg.Ledger == nil || cfg.Log == nil {
-		return nil, errors.New("new watch: Ledger and Log must be set")
+	if cfg.Log == nil {
+		return nil, errors.New("new watch: Log must be set")
 	}
-	seen, ok, err := spool.LoadSeen(cfg.Dir)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		seen = spool.Seen{}
+	var seen spool.Seen
+	if cfg.Dir != "" {
+		var err error
+		if seen, _, err = spool.LoadSeen(cfg.Dir); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.Highest.Size > seen.Size {
 		seen.Head = cfg.Highest
 	}
-	w := &Watch{cfg: cfg, seen: seen, look: make(chan struct{}, 1), asked: map[spool.Position]int64{}}
+	w := &Watch{cfg: cfg, seen: seen, look: make(chan struct{}, 1)}
 	w.gauge = prometheus.NewGauge(prometheus.GaugeOpts{Name: "manti_ledger_behind",
 		Help: "1 while the ledger lacks entries that it had, or has others in their places: nothing is appended until `manti recover`."})
 	if cfg.Registerer != nil {
@@ -87,8 +85,22 @@ func NewWatch(cfg WatchConfig) (*Watch, error) {
 			return nil, fmt.Errorf("new watch: %w", err)
 		}
 	}
-	cfg.Ledger.watch.Store(w)
 	return w, nil
+}
+
+// Guard makes all appends of l, from now on, compare with what was seen. Run keeps
+// it up to date; a command that runs for a moment does without.
+func (w *Watch) Guard(l *Ledger) {
+	w.mu.Lock()
+	w.ledger = l
+	w.mu.Unlock()
+	l.watch.Store(w)
+}
+
+func (w *Watch) guarded() *Ledger {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ledger
 }
 
 // Seen is the highest head so far.
@@ -98,40 +110,27 @@ func (w *Watch) Seen() spool.Seen {
 	return w.seen
 }
 
-// Behind says why nothing is appended to the ledger, "" while it is. Calls go on
-// into the spool meanwhile.
-func (w *Watch) Behind() string {
+// Behind reports that the ledger lacks entries that it had, or has others in their
+// places, and why that is said. Calls go on into the spool meanwhile.
+func (w *Watch) Behind() (reason string, behind bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.state, strings.HasPrefix(w.state, behindPrefix)
+}
+
+// Frozen says why nothing is appended to the ledger, be it behind or not; "" while
+// it is.
+func (w *Watch) Frozen() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.state
 }
 
-// whole reports whether the ledger has been looked at and is what it was.
-func (w *Watch) whole() bool {
+// Whole reports whether the ledger has been looked at and is what it was.
+func (w *Watch) Whole() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.known && w.state == ""
-}
-
-// Covers is the size of a ledger that has everything which stands before this
-// position of the spool, which is wholly shipped; false while that isn't known. A
-// segment may go once a signed checkpoint is as large.
-func (w *Watch) Covers(end spool.Position) (size int64, ok bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.known {
-		return 0, false
-	}
-	if size, ok = w.asked[end]; !ok {
-		size = w.seen.Size // all of it was placed before now
-		w.asked[end] = size
-	}
-	for old := range w.asked { // the oldest segments are asked for first, until they go
-		if old < end {
-			delete(w.asked, old)
-		}
-	}
-	return size, true
 }
 
 // see notes a head that has been committed.
@@ -164,7 +163,7 @@ func (w *Watch) Run(ctx context.Context) error {
 	looks, saves := time.NewTicker(lookEvery), time.NewTicker(saveEvery)
 	defer looks.Stop()
 	defer saves.Stop()
-	w.check(ctx)
+	w.try(ctx)
 	for {
 		select {
 		case <-ctx.Done():
@@ -176,7 +175,7 @@ func (w *Watch) Run(ctx context.Context) error {
 		case <-looks.C:
 		case <-w.look:
 		}
-		w.check(ctx)
+		w.try(ctx)
 	}
 }
 
@@ -185,7 +184,7 @@ func (w *Watch) save() {
 	seen, dirty := w.seen, w.dirty
 	w.dirty = false
 	w.mu.Unlock()
-	if !dirty {
+	if !dirty || w.cfg.Dir == "" {
 		return
 	}
 	if err := spool.SaveSeen(w.cfg.Dir, seen); err != nil {
@@ -196,14 +195,21 @@ func (w *Watch) save() {
 	}
 }
 
-// check is one look. That the database is away is for others to say.
-func (w *Watch) check(ctx context.Context) {
+// try is a look of Run's. That the database is away is for others to say.
+func (w *Watch) try(ctx context.Context) {
+	if err := w.Look(ctx); err != nil {
+		w.cfg.Log.Debug("the ledger can't be looked at", "err", err)
+	}
+}
+
+// Look holds the guarded ledger against what was seen, now. It freezes one that is
+// behind; that is no error.
+func (w *Watch) Look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	state, err := w.compare(ctx)
 	if err != nil {
-		w.cfg.Log.Debug("the ledger can't be looked at", "err", err)
-		return
+		return err
 	}
 	w.mu.Lock()
 	before := w.state
@@ -220,12 +226,13 @@ func (w *Watch) check(ctx context.Context) {
 	default:
 		w.cfg.Log.Error("the ledger is frozen; calls go on into the spool", "reason", state)
 	}
+	return nil
 }
 
 // compare holds the ledger against what was seen, and freezes it if it is another
 // one. It returns why nothing can be appended.
 func (w *Watch) compare(ctx context.Context) (state string, err error) {
-	now, m, whole, err := w.read(ctx, w.cfg.Ledger.pool)
+	now, m, whole, err := w.read(ctx, w.guarded().pool)
 	if err != nil {
 		return "", err
 	}
@@ -287,7 +294,7 @@ func (w *Watch) freeze(ctx context.Context, m mismatch) (state string, err error
 	if m.other {
 		return m.reason(), nil
 	}
-	err = db.InTx(ctx, w.cfg.Ledger.pool, db.TxOptions{}, func(ctx context.Context, tx pgx.Tx) error {
+	err = db.InTx(ctx, w.guarded().pool, db.TxOptions{}, func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT FROM ledger.head WHERE shard = 0 FOR UPDATE`); err != nil {
 			return err
 		}

@@ -53,8 +53,12 @@ func (c *control) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	mirror, err := c.mirror(d)
+	if err != nil {
+		return err
+	}
 	c.welcome(c.first)
-	return together(ctx, sealing, ship, sweep, runner.Run, refresh.Run)
+	return together(ctx, c.watch.Run, mirror, sealing, ship, sweep, runner.Run, refresh.Run)
 }
 
 // together runs tasks until ctx ends or one fails, and waits for all.
@@ -101,12 +105,8 @@ func (c *control) prepare(ctx context.Context) (database, *refresher, error) {
 	if err != nil {
 		return database{}, nil, err
 	}
-	refresh := &refresher{pool: d.pool, snapshots: c.snaps, gateway: c.gateway, log: c.log, pollOnly: c.cfg.PollOnly}
-	if err = c.bootstrap(ctx, d); err != nil {
-		err = fmt.Errorf("prepare the database: %w", err)
-	} else if err = refresh.begin(ctx); err != nil {
-		err = fmt.Errorf("load keys and prices: %w", err)
-	} else if c.direct != nil {
+	refresh := &refresher{pool: d.pool, snapshots: c.snaps, gateway: c.gateway, watch: c.watch, log: c.log, pollOnly: c.cfg.PollOnly}
+	if err = c.take(ctx, d, refresh); err == nil && c.direct != nil {
 		err = c.direct.Connect(ctx, d.pool, d.ledger)
 	}
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"manti/ledger"
 	"manti/projections"
 	"manti/proxy"
 )
@@ -25,10 +26,12 @@ type refresher struct {
 	pool      *pgxpool.Pool
 	snapshots *snapshots
 	gateway   *proxy.Gateway
+	watch     *ledger.Watch
 	log       *slog.Logger
 	pollOnly  bool
 
 	down bool // the last look failed
+	held bool // the ledger is, or was at the last look, behind: the data plane keeps what it has
 }
 
 // begin loads everything once.
@@ -94,6 +97,17 @@ func (r *refresher) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
 	at := time.Now()
+	if _, behind := r.watch.Behind(); behind {
+		r.held = true
+		return r.publish(false, at)
+	}
+	if r.held {
+		if err := r.begin(ctx); err != nil {
+			return err
+		}
+		r.held = false
+		return nil
+	}
 	changes, err := projections.ReadChanges(ctx, r.pool, r.snapshots.index)
 	if err != nil {
 		return err

@@ -19,6 +19,10 @@ func (s *server) retire(ctx context.Context) error {
 		if stats, err := s.spool.Stats(); err == nil { // else the spool has failed, and said so
 			c.note(ctx, stats.Acked)
 		}
+		if !s.watch.Whole() { // what a ledger that is behind has lost is in these segments
+			sleep(ctx, retireEvery)
+			continue
+		}
 		if _, err := s.spool.Retire(c.covered); err != nil {
 			s.log.Warn("old segments of the spool can't be deleted", "err", err)
 		}

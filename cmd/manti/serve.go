@@ -62,6 +62,7 @@ type server struct {
 	session  domain.SpoolID
 	recorder *ledger.Recorder
 	evidence *evidence
+	watch    *ledger.Watch
 	up       *upstreams
 	snaps    *snapshots
 	gateway  *proxy.Gateway
@@ -125,7 +126,7 @@ func (s *server) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.openGateway()
-	return nil
+	return s.openWatch()
 }
 
 // listenOn takes an address, or says which setting to change.
@@ -177,7 +178,7 @@ func (s *server) openGateway() {
 		Recorder: s.recorder, Pepper: pepperOf(s.secret), Log: s.log, Registerer: s.registry,
 		Replica: s.cfg.Replica, Spool: by, Epoch: epoch, ConfigVersion: s.cfg.fingerprint(),
 		MaxBodyBytes: s.cfg.MaxBodyBytes, MaxStale: s.cfg.MaxStale, CallerGone: s.cfg.CallerGone, CORSOrigins: s.cfg.CORSOrigins,
-		Full: s.recorder.Full, Receipts: s.evidence, Notes: s.evidence.notes,
+		Full: s.recorder.Full, Receipts: s.evidence, Notes: s.notes,
 	}
 	if s.admin == nil {
 		cfg.Metrics = promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{})
