@@ -117,27 +117,27 @@ func (r *Receipt) Public() []byte {
 
 // Verify reports what is wrong with the receipt, nil if nothing is: one of the
 // keys has signed a ledger that has this entry at this index. Errors are
-// ErrUnknownKey and ErrInconsistent.
+// ErrUnknownKey and ErrUnproved.
 func (r *Receipt) Verify(keys Keys) error {
 	c, err := Open([]byte(r.Checkpoint.Note), keys)
 	if err != nil {
 		return err
 	}
 	if err := tlog.CheckRecord(r.Proof, c.Size, c.Root, r.Index, tlog.RecordHash(r.Entry)); err != nil {
-		return fmt.Errorf("%w: the proof doesn't lead from this entry at index %d to the root of %s", ErrInconsistent, r.Index, c)
+		return fmt.Errorf("%w: it doesn't lead from this entry at index %d to the root of %s", ErrUnproved, r.Index, c)
 	}
 	return nil
 }
 
 // VerifyPrivate reports whether this is the private part that the entry commits
-// to.
+// to; ErrUnproved if not.
 func (r *Receipt) VerifyPrivate(salt domain.Salt, part []byte) error {
 	_, want, _, err := domain.SplitCanonical(r.Entry[timeBytes:])
 	if err != nil {
 		return err
 	}
 	if domain.PartHash(salt, part) != want {
-		return fmt.Errorf("%w: the private part isn't the one that the entry commits to", ErrInconsistent)
+		return fmt.Errorf("%w: the private part isn't the one that the entry commits to", ErrUnproved)
 	}
 	return nil
 }

@@ -85,7 +85,7 @@ func TestReceiptConvincesAnotherVerifier(t *testing.T) {
 	}
 }
 
-// TilesAre read by a client that we didn't write, down to the root that was
+// Tiles are read by a client that we didn't write, down to the root that was
 // signed.
 func TestTilesConvinceAnotherClient(t *testing.T) {
 	t.Parallel()
@@ -167,7 +167,7 @@ func TestReceiptIsReadAsItWasWritten(t *testing.T) {
 	if err := r.VerifyPrivate(salt, part); err != nil {
 		t.Error(err)
 	}
-	if err := r.VerifyPrivate(salt, append(part, ' ')); !errors.Is(err, seal.ErrInconsistent) {
+	if err := r.VerifyPrivate(salt, append(part, ' ')); !errors.Is(err, seal.ErrUnproved) {
 		t.Errorf("another private part: got error %v", err)
 	}
 }
@@ -188,12 +188,12 @@ func TestForgedReceiptIsRefused(t *testing.T) {
 		want       error
 	}{
 		{"genuine", text, nil},
-		{"other charge", strings.Replace(text, line(1), "extra "+base64.StdEncoding.EncodeToString(cheaper), 1), seal.ErrInconsistent},
-		{"other index", strings.Replace(text, "index 7\n", "index 6\n", 1), seal.ErrInconsistent},
-		{"index behind the size", strings.Replace(text, "index 7\n", "index 20\n", 1), seal.ErrInconsistent},
-		{"a hash missing", strings.Replace(text, line(3)+"\n", "", 1), seal.ErrInconsistent},
-		{"a hash twice", strings.Replace(text, line(3), line(3)+"\n"+line(3), 1), seal.ErrInconsistent},
-		{"no proof", strings.Replace(text, strings.Join(strings.Split(text, "\n")[3:8], "\n")+"\n", "", 1), seal.ErrInconsistent},
+		{"other charge", strings.Replace(text, line(1), "extra "+base64.StdEncoding.EncodeToString(cheaper), 1), seal.ErrUnproved},
+		{"other index", strings.Replace(text, "index 7\n", "index 6\n", 1), seal.ErrUnproved},
+		{"index behind the size", strings.Replace(text, "index 7\n", "index 20\n", 1), seal.ErrUnproved},
+		{"a hash missing", strings.Replace(text, line(3)+"\n", "", 1), seal.ErrUnproved},
+		{"a hash twice", strings.Replace(text, line(3), line(3)+"\n"+line(3), 1), seal.ErrUnproved},
+		{"no proof", strings.Replace(text, strings.Join(strings.Split(text, "\n")[3:8], "\n")+"\n", "", 1), seal.ErrUnproved},
 		{"other size", strings.Replace(text, "\n20\n", "\n21\n", 1), seal.ErrUnknownKey},
 		{"other key", strings.Replace(text, p.Checkpoint.Note, mustSign(t, newSigner(t, origin), 20, p.Checkpoint.Root).Note, 1), seal.ErrUnknownKey},
 		{"other header", strings.Replace(text, "@v1", "@v2", 1), seal.ErrMalformed},

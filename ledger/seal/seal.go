@@ -40,6 +40,8 @@ var (
 	ErrBehind = fmt.Errorf("%w: ledger behind", ErrInconsistent)
 	// ErrMalformed: not the text of a checkpoint, a key or a receipt.
 	ErrMalformed = errors.New("seal: malformed")
+	// ErrUnproved: a receipt's proof doesn't hold.
+	ErrUnproved = errors.New("seal: the proof doesn't hold")
 	// ErrUnknownKey: no known key has signed the checkpoint.
 	ErrUnknownKey = errors.New("seal: not signed by a known key")
 	// ErrChanged: the outside memory isn't what the caller took it to be.
