@@ -25,6 +25,7 @@ import (
 type allFlags struct {
 	manti, database, data, only string
 	rounds, procs, streams      int
+	postgresCore                int
 	duration, warmup            time.Duration
 	pin, json, verbose          bool
 }
@@ -39,6 +40,7 @@ func (f *allFlags) define(flags *flag.FlagSet) {
 	flags.DurationVar(&f.duration, "duration", 5*time.Second, "`time` of which figures are taken")
 	flags.IntVar(&f.streams, "streams", 2000, "`number` of slow streams of which memory is taken")
 	flags.BoolVar(&f.pin, "pin", true, "put gateway and baseline on core 0, load and simulator on core 1")
+	flags.IntVar(&f.postgresCore, "postgres-core", gatewayCore, "`core` of the gateway's private Postgres, with -pin: 0 is the gateway's, 1 that of load and simulator, -1 either")
 	flags.IntVar(&f.procs, "gomaxprocs", 2, "GOMAXPROCS of gateway and baseline; 0 leaves it alone")
 	flags.BoolVar(&f.json, "json", false, "print JSON")
 	flags.BoolVar(&f.verbose, "v", false, "print all figures of each measurement, not only the table")
@@ -132,6 +134,11 @@ func (f *allFlags) set(ctx context.Context, dir string) (_ *stage, err error) {
 	postgres, err := s.openLedger(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if f.pin && f.database == "" {
+		if err := pinTree(postgres.pid, f.postgresCore); err != nil {
+			return nil, err
+		}
 	}
 	s.bench = &bench{
 		gateway: target{"gateway", manti.addr, watched{name: "gateway", pid: manti.pid}}, key: key, api: dialect.OpenAI,

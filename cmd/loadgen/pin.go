@@ -52,6 +52,16 @@ func pinSelf(core int) error {
 	return pinProcess(os.Getpid(), core)
 }
 
+// pinTree moves a process and those below it to a core; what they start follows.
+func pinTree(root, core int) error {
+	for _, pid := range append(descendants(root), root) {
+		if err := pinProcess(pid, core); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // pinProcess moves all threads of a process to a core.
 func pinProcess(pid, core int) error {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*", pid))
@@ -59,7 +69,11 @@ func pinProcess(pid, core int) error {
 		return fmt.Errorf("list threads: %w", err)
 	}
 	var one unix.CPUSet
-	one.Set(core)
+	for n := range runtime.NumCPU() {
+		if core == anyCore || core == n {
+			one.Set(n)
+		}
+	}
 	for _, task := range tasks {
 		tid, err := strconv.Atoi(filepath.Base(task))
 		if err != nil {
