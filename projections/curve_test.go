@@ -100,7 +100,9 @@ func newCurve(t *testing.T, server *dbtest.Server, name string) *curve {
 		t.Fatal(err)
 	}
 	open := func(conns int32) *pgxpool.Pool {
-		pool, err := db.Open(t.Context(), db.Config{URL: url, Role: db.RoleWriter, StatementTimeout: 5 * time.Minute, LockTimeout: time.Minute, MaxConns: conns})
+		pool, err := db.Open(t.Context(), db.Config{
+			URL: url, Role: db.RoleWriter, MaxConns: conns, StatementTimeout: 5 * time.Minute, LockTimeout: time.Minute, IdleInTxTimeout: time.Minute,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,6 +22,9 @@ const portAttempts = 3
 // where it listens. They suit a machine that does other things as well.
 func Settings() map[string]string {
 	return map[string]string{
+		// Write and sync the log while a batch is being copied, not all of it at
+		// the commit that waits for it.
+		"wal_writer_delay":    "10ms",
 		"shared_buffers":      "128MB",
 		"max_connections":     "100",
 		"fsync":               "on",
