@@ -17,34 +17,39 @@ func Balances() *Projection {
 }
 
 func foldBalances(ctx context.Context, tx pgx.Tx, p *Projection, b *ledger.Batch) (decimal.Decimal, error) {
-	return scanChange(ctx, tx, p.sql(`
-WITH part AS MATERIALIZED (
-	SELECT `+callOrg+` AS org_id, x.cost_currency, x.charge_currency,
-		count(*) AS calls, sum(x.cost) AS cost, sum(x.charge) AS charge, COALESCE(sum(x.held), 0) AS held
-	FROM `+calls+` x GROUP BY 1, 2, 3
-	UNION ALL
-	SELECT `+callOrg+`, x.cost_currency, x.charge_currency,
-		-count(*), -sum(x.cost), -sum(x.charge), -COALESCE(sum(x.held), 0)
-	FROM `+replaced+` x GROUP BY 1, 2, 3
-), delta AS MATERIALIZED (
-	SELECT org_id, currency, sum(calls)::bigint AS calls, sum(cost) AS cost, sum(charge) AS charge, sum(held) AS held
+	return p.foldDelta(ctx, tx, b, balancesDelta, balancesMerge)
+}
+
+const (
+	balancesDelta = `
+SELECT org_id, currency, sum(calls)::bigint AS calls, sum(cost) AS cost, sum(charge) AS charge, sum(held) AS held
+FROM (
+	SELECT part.org_id, side.currency, side.calls, side.cost, side.charge, side.held
 	FROM (
-		SELECT org_id, cost_currency AS currency, 0 AS calls, cost, 0 AS charge, 0 AS held FROM part
+		SELECT ` + callOrg + ` AS org_id, x.cost_currency, x.charge_currency,
+			count(*) AS calls, sum(x.cost) AS cost, sum(x.charge) AS charge, COALESCE(sum(x.held), 0) AS held
+		FROM ` + calls + ` x GROUP BY 1, 2, 3
 		UNION ALL
-		SELECT org_id, charge_currency, calls, 0, charge, held FROM part
-	) p GROUP BY 1, 2
-), old AS (
-	SELECT `+rowHash+` AS hash FROM {balances} t JOIN delta USING (org_id, currency)
+		SELECT ` + callOrg + `, x.cost_currency, x.charge_currency,
+			-count(*), -sum(x.cost), -sum(x.charge), -COALESCE(sum(x.held), 0)
+		FROM ` + replaced + ` x GROUP BY 1, 2, 3
+	) part, LATERAL (VALUES (cost_currency, 0, cost, 0, 0), (charge_currency, calls, 0, charge, held))
+		side (currency, calls, cost, charge, held)
+) sides GROUP BY 1, 2`
+
+	balancesMerge = `
+WITH delta AS MATERIALIZED ({delta}), old AS (
+	SELECT ` + rowHash + ` AS hash FROM {balances} t JOIN delta USING (org_id, currency)
 ), new AS (
 	INSERT INTO {balances} AS t (org_id, currency, calls, cost, charge, held)
 	SELECT org_id, currency, calls, cost, charge, held FROM delta
 	ON CONFLICT (org_id, currency) DO UPDATE SET
 		calls = t.calls + excluded.calls, cost = t.cost + excluded.cost,
 		charge = t.charge + excluded.charge, held = t.held + excluded.held
-	RETURNING `+rowHash+` AS hash
+	RETURNING ` + rowHash + ` AS hash
 )
-`+changeOfHashes), b.From, b.To)
-}
+` + changeOfHashes
+)
 
 // Balance is what an organisation's calls sum up to in one currency.
 type Balance struct {

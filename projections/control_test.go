@@ -27,13 +27,15 @@ func decide[C any](t *testing.T, b *bench, c C, f func(context.Context, pgx.Tx, 
 	}
 	n := 0
 	err := patiently(func() error {
-		entries, err := b.ledger.Command(t.Context(), reads, func(ctx context.Context, tx pgx.Tx, _ time.Time) ([]domain.Event, error) {
-			return f(ctx, tx, c)
-		})
+		entries, err := b.ledger.Command(t.Context(), reads, decision(c, f))
 		n = len(entries)
 		return err
 	})
 	return n, err
+}
+
+func decision[C any](c C, f func(context.Context, pgx.Tx, C) ([]domain.Event, error)) ledger.Decide {
+	return func(ctx context.Context, tx pgx.Tx, _ time.Time) ([]domain.Event, error) { return f(ctx, tx, c) }
 }
 
 func mustDecide[C any](t *testing.T, b *bench, c C, f func(context.Context, pgx.Tx, C) ([]domain.Event, error)) int {

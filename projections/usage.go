@@ -23,21 +23,26 @@ func usageSums() []string {
 }
 
 func foldUsage(ctx context.Context, tx pgx.Tx, p *Projection, b *ledger.Batch) (decimal.Decimal, error) {
-	return scanChange(ctx, tx, p.sql(foldUsageSQL()), b.From, b.To)
+	return p.foldDelta(ctx, tx, b, usageDelta(), usageMerge())
 }
 
-func foldUsageSQL() string {
+func usageDelta() string {
 	sums := usageSums()
 	return `
-WITH part AS (
+SELECT ` + usageKey + `, ` + each(sums, "sum(%) AS %", ", ") + `
+FROM (
 	SELECT ` + usageKey + `, ` + each(sums, "COALESCE(sum(%), 0) AS %", ", ") + `
 	FROM (` + usageRow(calls) + `) b GROUP BY ` + usageKey + `
 	UNION ALL
 	SELECT ` + usageKey + `, ` + each(sums, "-COALESCE(sum(%), 0)", ", ") + `
 	FROM (` + usageRow(replaced) + `) r GROUP BY ` + usageKey + `
-), delta AS MATERIALIZED (
-	SELECT ` + usageKey + `, ` + each(sums, "sum(%) AS %", ", ") + ` FROM part GROUP BY ` + usageKey + `
-), old AS (
+) part GROUP BY ` + usageKey
+}
+
+func usageMerge() string {
+	sums := usageSums()
+	return `
+WITH delta AS MATERIALIZED ({delta}), old AS (
 	SELECT ` + rowHash + ` AS hash FROM {usage} t JOIN delta USING (` + usageKey + `)
 ), new AS (
 	INSERT INTO {usage} AS t (` + usageKey + `, ` + each(sums, "%", ", ") + `)
