@@ -97,7 +97,7 @@ func faultPoints(calls map[string]span) (points []faultPoint) {
 	rng := rand.New(rand.NewPCG(uint64(os.Getpid()), 1))
 	for kind, c := range calls {
 		some := map[int]bool{}
-		for range 1 + min(3, (c.last-c.first)/20) {
+		for range 1 + min(8, (c.last-c.first)/15) {
 			some[c.first+rng.IntN(c.last-c.first+1)] = true
 		}
 		for n := c.first; n <= c.last; n++ {
@@ -303,8 +303,7 @@ func checkGoesOn(s *spool.Spool, calls map[uint64]said) (problems []string) {
 			problems = append(problems, fmt.Sprintf("the end of call %d is shipped %d times", n, shipped[n]))
 		}
 	}
-	_, err := s.Start(id(9999), nil, 100)
-	if err = errors.Join(err, s.End(id(9999), nil)); err != nil {
+	if err := errors.Join(startWithRoom(s, 9999), s.End(id(9999), nil)); err != nil {
 		problems = append(problems, fmt.Sprintf("a call after all that: %v", err))
 	}
 	return problems

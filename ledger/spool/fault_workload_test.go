@@ -94,20 +94,26 @@ func workLife(disk spool.FS, dir string, first uint64) error {
 }
 
 func workStart(s *spool.Spool, n uint64) error {
-	for range 1000 {
-		_, err := s.Start(id(n), []byte("start"), 700)
-		if errors.Is(err, spool.ErrFull) { // the preallocator is behind
-			time.Sleep(time.Millisecond)
-			continue
-		}
-		if err != nil {
+	err := startWithRoom(s, n)
+	if err != nil {
+		return err
+	}
+	say("started %d", n)
+	if n%3 == 0 {
+		_, err = s.Attempt(id(n), []byte("again"))
+	}
+	return err
+}
+
+// startWithRoom starts a call as soon as the preallocator has made room.
+func startWithRoom(s *spool.Spool, n uint64) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for range 10_000 {
+		if _, err := s.Start(id(n), []byte("start"), 700); !errors.Is(err, spool.ErrFull) {
 			return err
 		}
-		say("started %d", n)
-		if n%3 == 0 {
-			_, err = s.Attempt(id(n), []byte("again"))
-		}
-		return err
+		<-tick.C
 	}
 	return errors.New("there was never room")
 }
