@@ -156,10 +156,7 @@ func (r *Recovery) judge(ctx context.Context) (err error) {
 	}
 	r.Damage = r.e.damage
 	r.lost = r.e.split(origins)
-	r.Target = max(r.Head.Size, r.e.target())
-	if !slices.ContainsFunc(r.e.origins, func(o origin) bool { return o.index < r.cfg.Known }) {
-		r.Target = max(r.Target, r.cfg.Known)
-	}
+	r.Target = max(r.Head.Size, r.e.target(), r.cfg.Known)
 	below, _ := slices.BinarySearchFunc(r.e.claims, r.Head.Size, func(c claim, size int64) int { return int(min(max(c.index-size, -1), 1)) })
 	differing, err := r.differing(ctx, r.e.claims[:below])
 	if err != nil {

@@ -57,8 +57,12 @@ func (c *control) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	orphans, err := c.orphans(d)
+	if err != nil {
+		return err
+	}
 	c.welcome(c.first)
-	return together(ctx, c.watch.Run, mirror, sealing, ship, sweep, runner.Run, refresh.Run)
+	return together(ctx, c.watch.Run, mirror, orphans, sealing, ship, sweep, runner.Run, refresh.Run)
 }
 
 // together runs tasks until ctx ends or one fails, and waits for all.
