@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -25,4 +26,24 @@ func Roots(n int, leaf func(int) [32]byte) [][32]byte {
 		roots = append(roots, t.root())
 	}
 	return roots
+}
+
+// Tiles counts the full tiles of a tree of n leaves by level, and the hashes at its
+// edge.
+func Tiles(n int) map[string]int {
+	var t tree
+	var tiles tileRows
+	counts := map[string]int{}
+	for range n {
+		t.add(hash{}, func(level int, number int64, h hash) {
+			_ = tiles.add(level, number, h, func(level int, _ int64, _ []byte) error { // full gives no error
+				counts[strconv.Itoa(level)]++
+				return nil
+			})
+		})
+	}
+	for _, edge := range tiles {
+		counts["edge"] += len(edge) / len(hash{})
+	}
+	return counts
 }

@@ -75,7 +75,7 @@ func (r *run) rejected(row *rejectedRow) {
 }
 
 // howToAnswer is what to do about a rejected record.
-const howToAnswer = "read its reason, correct what it was about, then `manti answer DIGEST CAUSE` records what was done"
+const howToAnswer = "read its reason, mend what it was about, and say so with `manti correct --answer DIGEST --reason TEXT --apply`"
 
 // rejectedColumns holds id and spool against the record, as far as it can be read.
 func (r *run) rejectedColumns(row *rejectedRow, digest string) {
