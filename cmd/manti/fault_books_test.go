@@ -3,6 +3,7 @@ package main_test
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ type trial struct {
 	provider *provider
 	url      db.URL
 	env      environment // that commands on this ledger need, with sealed
+	spools   []string    // that must have been shipped
 	seen     []seen
 	// unknown are the calls that can't be but unknown: their ends weren't durable
 	// when the process was killed.
@@ -73,6 +75,7 @@ func (tr trial) checkSealed(t testing.TB, pool *pgxpool.Pool) {
 	if sizes := checkTree(t, pool); len(sizes) == 0 || slices.Max(sizes) != ledgerSize(t, pool) {
 		t.Errorf("checkpoints of %d events were signed, there are %d", sizes, ledgerSize(t, pool))
 	}
+	manti(t, tr.env, "verify", "--spool", strings.Join(tr.spools, ","))
 }
 
 // checkDigits holds each amount against what the provider's own count of tokens

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -30,7 +31,8 @@ func TestClockSetUnderLoad(t *testing.T) {
 		}
 	}
 	env := sealed(t, provider.env().onDatabase(database.URL()))
-	p := serve(t, folder(t), env).ready()
+	data := folder(t)
+	p := serve(t, data, env).ready()
 	crowd := gather(t, "http://"+p.addr, callers)
 	now := time.Now().UTC()
 	month := time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC)
@@ -49,7 +51,7 @@ func TestClockSetUnderLoad(t *testing.T) {
 	if n := crowd.failed.Load(); n != 0 {
 		t.Errorf("%d calls failed: %+v", n, failures(crowd.seen()))
 	}
-	trial{provider: provider, env: env, url: database.URL(), seen: crowd.seen()}.check(t)
+	trial{provider: provider, env: env, url: database.URL(), spools: []string{filepath.Join(data, "spool")}, seen: crowd.seen()}.check(t)
 	fell := 0
 	if err := pool.QueryRow(t.Context(), `SELECT count(*) FROM (SELECT at < lag(at) OVER (ORDER BY n) AS fell FROM public.naive) x WHERE fell`).Scan(&fell); err != nil || fell < 2 {
 		t.Errorf("the clock fell %d times, %v: the test doesn't test much", fell, err)

@@ -79,9 +79,11 @@ func TestDiskFullUnderLoad(t *testing.T) {
 			t.Parallel()
 			disk, provider := ownDisk(t, test.size), startProvider(t)
 			data, env := filepath.Join(disk, "manti"), sealed(t, provider.env().with("MANTI_BOOTSTRAP_KEY", testKey))
+			spool := filepath.Join(data, "spool")
 			if !test.shared {
-				env = env.with("MANTI_SPOOL", filepath.Join(folder(t), "spool"))
+				spool = filepath.Join(folder(t), "spool")
 			}
+			env = env.with("MANTI_SPOOL", spool)
 			p := serve(t, data, env).ready()
 			crowd := gather(t, "http://"+p.addr, callers)
 			more := func(what string) {
@@ -110,7 +112,7 @@ func TestDiskFullUnderLoad(t *testing.T) {
 			}
 			pool := openPool(t, url)
 			p.poll("the spool to be shipped", func() bool { return len(readLedger(t, pool)) == len(provider.Calls()) })
-			trial{provider: provider, env: env.with("MANTI_DATA", data), url: url, seen: crowd.seen()}.check(t)
+			trial{provider: provider, env: env.with("MANTI_DATA", data), url: url, spools: []string{spool}, seen: crowd.seen()}.check(t)
 			pool.Close()
 			last := postmasterOf(t, data)
 			p.stop()
@@ -150,5 +152,5 @@ func TestDiskOfTheSpoolFullUnderLoad(t *testing.T) {
 			t.Errorf("a call that failed: %+v", s)
 		}
 	}
-	trial{provider: provider, env: env, url: database.URL(), seen: crowd.seen()}.check(t)
+	trial{provider: provider, env: env, url: database.URL(), spools: []string{filepath.Join(disk, "spool")}, seen: crowd.seen()}.check(t)
 }

@@ -3,6 +3,7 @@ package main_test
 import (
 	"context"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"syscall"
 	"testing"
@@ -51,7 +52,8 @@ func TestPostgresInTroubleUnderLoad(t *testing.T) {
 			t.Parallel()
 			server, provider := dbtest.NewServer(t, trouble.server), startProvider(t)
 			env := sealed(t, provider.env().onDatabase(server.URL()))
-			p := serve(t, folder(t), env).ready()
+			data := folder(t)
+			p := serve(t, data, env).ready()
 			crowd := gather(t, "http://"+p.addr, callers)
 			more := func(what string) {
 				t.Helper()
@@ -77,7 +79,7 @@ func TestPostgresInTroubleUnderLoad(t *testing.T) {
 			if n := crowd.failed.Load(); n != 0 {
 				t.Errorf("%d calls failed: %+v", n, failures(crowd.seen()))
 			}
-			trial{provider: provider, env: env, url: server.URL(), seen: crowd.seen()}.check(t)
+			trial{provider: provider, env: env, url: server.URL(), spools: []string{filepath.Join(data, "spool")}, seen: crowd.seen()}.check(t)
 		})
 	}
 }

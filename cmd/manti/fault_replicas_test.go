@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -58,7 +59,8 @@ func TestTwoReplicasUnderLoad(t *testing.T) {
 	one.process.stop()
 	other.process.stop()
 
-	trial{provider: provider, env: env, url: database.URL(), seen: append(one.seen(), other.seen()...), unknown: cutOff}.check(t)
+	trial{provider: provider, env: env, url: database.URL(), seen: append(one.seen(), other.seen()...), unknown: cutOff,
+		spools: []string{filepath.Join(one.data, "spool"), filepath.Join(other.data, "spool")}}.check(t)
 	if n := other.failed.Load(); n != 0 {
 		t.Errorf("%d calls of the second replica failed: %+v", n, failures(other.seen()))
 	}

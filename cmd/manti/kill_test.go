@@ -46,7 +46,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	crowd.end()
 	p.stop() // which drains the spool
 
-	ledger := trial{provider: provider, env: env, url: database.URL(), seen: crowd.seen(), unknown: cutOff}.check(t)
+	ledger := trial{provider: provider, env: env, url: database.URL(), spools: []string{filepath.Join(data, "spool")}, seen: crowd.seen(), unknown: cutOff}.check(t)
 	if n := outcomes(ledger)[domain.Unknown]; n < kills/2 {
 		t.Errorf("%d kills under load left %d calls unknown: the test doesn't test much", kills, n)
 	}
