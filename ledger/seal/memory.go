@@ -45,7 +45,7 @@ const lockRetry = 5 * time.Millisecond
 
 // OpenDir opens the memory in a directory, which is made if it is missing.
 func OpenDir(path string) (*Dir, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, fmt.Errorf("make the directory of checkpoints: %w", err)
 	}
 	if err := syncDir(filepath.Dir(path)); err != nil {
