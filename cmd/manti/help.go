@@ -14,7 +14,7 @@ import (
 func commands() []command {
 	return []command{
 		{"serve", "[--listen ADDRESS] [--data DIRECTORY]", "run the gateway; the same as no command at all", serve},
-		{"demo", "[--data DIRECTORY] [--calls N] [--days N]", "fill a database of its own with a month of plausible traffic", demo},
+		{"demo", "[--data DIRECTORY] [--calls N] [--days N] [--until DATE]", "fill a database of its own with a month of plausible traffic", demo},
 		{"key create", "[--name NAME] [--expires DATE]", "make an API key and show it, once", keyCreate},
 		{"key list", "[--all] [--json]", "list the keys, never the keys themselves", keyList},
 		{"key revoke", "ID…", "revoke keys; in effect on running servers within a second", keyRevoke},
