@@ -2,6 +2,7 @@ package projections_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"os"
@@ -165,9 +166,11 @@ func (c *curve) fill(t *testing.T, size int64) {
 // measureBoth appends to both and reads balances of both, in turns.
 func measureBoth(t *testing.T, turns int, curves ...*curve) (a, b costs) {
 	t.Helper()
-	type series struct{ appends, reads []time.Duration }
+	type series struct {
+		appends, reads         []time.Duration
+		appendPages, readPages []float64
+	}
 	taken := make([]series, len(curves))
-	sums := make([]costs, len(curves))
 	for turn := range turns {
 		for i := range curves {
 			i = (i + turn) % len(curves)
@@ -191,16 +194,21 @@ func measureBoth(t *testing.T, turns int, curves ...*curve) (a, b costs) {
 				t.Fatalf("%d balances, %v", len(got), err)
 			}
 			taken[i].reads = append(taken[i].reads, time.Since(begin))
-			sums[i].appendPages += (second - first) / float64(turns)
-			sums[i].readPages += (c.pages(t) - third) / float64(turns)
+			taken[i].appendPages = append(taken[i].appendPages, second-first)
+			taken[i].readPages = append(taken[i].readPages, c.pages(t)-third)
 		}
 	}
-	for i := range sums {
-		slices.Sort(taken[i].appends)
-		slices.Sort(taken[i].reads)
-		sums[i].append, sums[i].read = taken[i].appends[turns/2], taken[i].reads[turns/2]
+	medians := make([]costs, len(curves))
+	for i, s := range taken {
+		medians[i] = costs{median(s.appends), median(s.reads), median(s.appendPages), median(s.readPages)}
 	}
-	return sums[0], sums[1]
+	return medians[0], medians[1]
+}
+
+// median is not moved by the turn in which the server vacuumed.
+func median[T cmp.Ordered](all []T) T {
+	slices.Sort(all)
+	return all[len(all)/2]
 }
 
 // pages is how often pages of our tables and their indexes were asked for.
