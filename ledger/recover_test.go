@@ -18,6 +18,7 @@ import (
 	"manti/db/dbtest"
 	"manti/domain"
 	"manti/ledger"
+	"manti/ledger/spool"
 )
 
 // A replica has a spool, and on a database all that keeps both together.
@@ -458,5 +459,36 @@ func TestWatchKnowsItsLedger(t *testing.T) {
 	b.stop()
 	if n := count(t, pool, `SELECT count(*) FROM ledger.events`); n != 7 {
 		t.Errorf("%d events at home, want 7", n)
+	}
+}
+
+// Nothing is appended onto a ledger that is behind, from the first append on,
+// whether or not anybody has frozen it.
+func TestNoAppendOntoALedgerThatIsBehind(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	pool := dbtest.New(t)
+	mustAppend(t, ledger.New(pool), calls(t, 5)...)
+	at, err := ledger.ReadHead(t.Context(), pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, seen := range map[string]spool.Head{
+		"longer":  {Size: 6, At: at.RecordedAt.Add(1)},
+		"another": {Size: 5, At: at.RecordedAt, Leaf: [32]byte{1}},
+	} {
+		w, err := ledger.NewWatch(ledger.WatchConfig{Dir: dir, Highest: seen, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := ledger.New(pool)
+		w.Guard(l)
+		_, err = l.Append(t.Context(), calls(t, 1))
+		wantIs(t, err, ledger.ErrBehind)
+		_, err = l.Command(t.Context(), nil, func(context.Context, pgx.Tx, time.Time) ([]domain.Event, error) { return nil, nil })
+		wantIs(t, err, ledger.ErrBehind)
+		if head, err := ledger.ReadHead(t.Context(), pool); err != nil || head.Size != 5 || head.Frozen {
+			t.Errorf("%s: head %+v, %v", name, head, err)
+		}
 	}
 }
