@@ -72,7 +72,8 @@ func TestParkedEventsAreMarked(t *testing.T) {
 	pool := database.Pool(t, "")
 	for _, p := range []string{"balances", "usage"} {
 		_, err := pool.Exec(t.Context(), `INSERT INTO projections.parked (projection, index, id, kind, orgs, at, error)
-			SELECT $1, index, id, kind, ARRAY[org_id], at, 'trap' FROM ledger.events WHERE kind = 'RequestCompleted' ORDER BY index LIMIT 1`, p)
+			SELECT $1, index, id, kind, ARRAY[org_id], at, 'trap' FROM ledger.events e
+			WHERE kind = 'RequestCompleted' AND NOT EXISTS (SELECT FROM ledger.supersedes s WHERE s.id = e.id) ORDER BY index LIMIT 1`, p)
 		if err != nil {
 			t.Fatal(err)
 		}
