@@ -303,6 +303,33 @@ func TestManySealersDoNoHarm(t *testing.T) {
 	}
 }
 
+// overtaken is a memory in which another sealer is faster.
+type overtaken struct {
+	*memory
+	before func()
+}
+
+func (o *overtaken) Load(ctx context.Context) ([]byte, error) {
+	o.before()
+	return o.memory.Load(ctx)
+}
+
+// What another one has signed since a pass began isn't taken for a ledger that is
+// behind.
+func TestSealerThatIsOvertaken(t *testing.T) {
+	t.Parallel()
+	pool, m, signer := dbtest.New(t), &memory{}, newSigner(t, origin)
+	faster := newSealer(t, seal.Config{Pool: pool, Signer: signer, Memory: m})
+	slower := newSealer(t, seal.Config{Pool: pool, Signer: signer, Memory: &overtaken{m, func() {
+		appendCalls(t, pool, 3)
+		mustPass(t, faster)
+	}}})
+	if c := mustPass(t, slower); c.Size != 3 {
+		t.Errorf("got %v, want 3 events", c)
+	}
+	checkSealed(t, pool, m, seal.Keys{}.With(signer), 3)
+}
+
 // After a rotation the new key signs on where the old one ended; without the old
 // one's verifier key nothing is signed.
 func TestRotation(t *testing.T) {
