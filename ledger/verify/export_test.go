@@ -47,3 +47,19 @@ func Tiles(n int) map[string]int {
 	}
 	return counts
 }
+
+// Fields takes a message of COPY apart: its fields, or an error.
+func Fields(message []byte) (fields [][]byte, err error) {
+	sink := &copySink{row: func(t tuple) error {
+		t, err := t.fields(2)
+		for err == nil && len(t) > 0 {
+			var field []byte
+			if field, err = t.next(); err == nil {
+				fields = append(fields, field)
+			}
+		}
+		return err
+	}}
+	_, _ = sink.Write(message) // never fails
+	return fields, sink.stopped
+}
