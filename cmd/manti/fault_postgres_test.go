@@ -27,7 +27,6 @@ func needsSpeed(t testing.TB) {
 // A trouble is something that befalls Postgres. strike returns what ends it.
 type trouble struct {
 	name   string
-	server dbtest.ServerOptions
 	strike func(t *testing.T, s *dbtest.Server) (end func())
 	// unnoticed: it may be over before anything was to be shipped.
 	unnoticed bool
@@ -35,53 +34,53 @@ type trouble struct {
 
 var shippingGoesOn = regexp.MustCompile(`"msg":"the ledger takes events again"`)
 
-// Whatever befalls Postgres under load, no call fails, nothing becomes unknown,
-// and when it is over the ledger gets everything, once.
+// Whatever befalls Postgres under load, one thing after the other, no call
+// fails, nothing becomes unknown, and when it is over the ledger gets
+// everything, once.
 func TestPostgresInTroubleUnderLoad(t *testing.T) {
 	t.Parallel()
 	needsSpeed(t)
-	const callers, calls = 6, 24
+	const callers, calls = 6, 18
+	server, provider := dbtest.NewServer(t, dbtest.ServerOptions{Settings: map[string]string{"max_connections": "30"}}), startProvider(t)
+	env, data := sealed(t, provider.env().onDatabase(server.URL())), folder(t)
+	p := serve(t, data, env).ready()
+	crowd := gather(t, "http://"+p.addr, callers)
 	for _, trouble := range []trouble{
-		{name: "restarted", strike: restart, unnoticed: true},
-		{name: "read-only", strike: readOnly},
-		{name: "out of connections", strike: useUpConnections, server: dbtest.ServerOptions{Settings: map[string]string{"max_connections": "25"}}},
 		{name: "a stalled transaction has the head", strike: stallWithHead},
 		{name: "a backend that has the head is stopped", strike: stopBackendWithHead},
+		{name: "restarted", strike: restart, unnoticed: true},
+		{name: "out of connections", strike: useUpConnections},
+		{name: "read-only", strike: readOnly},
 	} {
-		t.Run(trouble.name, func(t *testing.T) {
-			t.Parallel()
-			server, provider := dbtest.NewServer(t, trouble.server), startProvider(t)
-			env := sealed(t, provider.env().onDatabase(server.URL()))
-			data := folder(t)
-			p := serve(t, data, env).ready()
-			crowd := gather(t, "http://"+p.addr, callers)
-			more := func(what string) {
-				t.Helper()
-				until := crowd.whole.Load() + calls
-				p.poll(what, func() bool { return crowd.whole.Load() >= until })
+		more := func(when string) {
+			until := crowd.whole.Load() + calls
+			p.poll(trouble.name+": calls "+when, func() bool { return crowd.whole.Load() >= until })
+		}
+		again := func(line *regexp.Regexp) (come func()) {
+			count := func() int { return len(line.FindAllString(p.log.String(), -1)) }
+			before := count()
+			return func() {
+				p.poll(trouble.name+": "+line.String(), func() bool { return trouble.unnoticed || count() > before })
 			}
-			more("calls before")
-			end := trouble.strike(t, server)
-			more("calls meanwhile")
-			if !trouble.unnoticed {
-				p.await(shippingStopped)
-			}
-			if got := p.status("/readyz"); got != http.StatusOK {
-				t.Errorf("/readyz meanwhile: %d", got)
-			}
-			end()
-			if !trouble.unnoticed {
-				p.await(shippingGoesOn)
-			}
-			more("calls afterwards")
-			crowd.end()
-			p.stop()
-			if n := crowd.failed.Load(); n != 0 {
-				t.Errorf("%d calls failed: %+v", n, failures(crowd.seen()))
-			}
-			trial{provider: provider, env: env, url: server.URL(), spools: []string{filepath.Join(data, "spool")}, seen: crowd.seen()}.check(t)
-		})
+		}
+		more("before")
+		stops, goesOn := again(shippingStopped), again(shippingGoesOn)
+		end := trouble.strike(t, server)
+		more("meanwhile")
+		stops()
+		if got := p.status("/readyz"); got != http.StatusOK {
+			t.Errorf("%s: /readyz is %d", trouble.name, got)
+		}
+		end()
+		goesOn()
+		more("afterwards")
+		if n := crowd.failed.Load(); n != 0 {
+			t.Fatalf("%s: %d calls failed: %+v", trouble.name, n, failures(crowd.seen()))
+		}
 	}
+	crowd.end()
+	p.stop()
+	trial{provider: provider, env: env, url: server.URL(), spools: []string{filepath.Join(data, "spool")}, seen: crowd.seen()}.check(t)
 }
 
 func restart(t *testing.T, s *dbtest.Server) func() {
