@@ -102,6 +102,11 @@ func withDatabase(ctx context.Context, inv invocation, data string, work func(da
 		return err
 	}
 	defer d.pool.Close()
+	if private {
+		if err := guardPrivate(cfg, d, log); err != nil {
+			return err
+		}
+	}
 	return work(d)
 }
 

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"path/filepath"
 
 	"manti/ledger"
 )
@@ -61,5 +63,17 @@ func (c *control) take(ctx context.Context, d database, refresh *refresher) erro
 	if err := refresh.begin(ctx); err != nil {
 		return fmt.Errorf("load keys and prices: %w", err)
 	}
+	return nil
+}
+
+// guardPrivate keeps a command line off a private Postgres that was restored: its
+// server's memory is at hand, in the same data directory. With DATABASE_URL the
+// directory may be that of another ledger.
+func guardPrivate(cfg Config, d database, log *slog.Logger) error {
+	watch, err := ledger.NewWatch(ledger.WatchConfig{Dir: filepath.Join(cfg.Data, "spool"), Log: log})
+	if err != nil {
+		return err
+	}
+	watch.Guard(d.ledger)
 	return nil
 }
