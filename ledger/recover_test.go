@@ -76,11 +76,15 @@ func (r *replica) calls(n int) {
 	r.spool.drained(r.t)
 }
 
-// settle waits until the spool has all that came from no spool.
+// settle waits until the replica has seen all, and the spool has what came from no
+// spool.
 func (r *replica) settle(pool *pgxpool.Pool) {
 	r.t.Helper()
 	size := count(r.t, pool, `SELECT size FROM ledger.head`)
-	eventually(r.t, "entries to be mirrored", func() bool { return r.watch.Seen().Mirrored >= int64(size) })
+	eventually(r.t, "entries to be mirrored", func() bool {
+		seen := r.watch.Seen()
+		return seen.Mirrored >= int64(size) && seen.Size >= int64(size)
+	})
 }
 
 func (r *replica) command(bodies ...domain.Body) []ledger.Entry {
