@@ -167,6 +167,15 @@ func withDotEnv(environ []string) (map[string]string, error) {
 	return env, nil
 }
 
+// moveTo gives it another data directory, and with it the spool, unless that has
+// a place of its own.
+func (c *Config) moveTo(data string) {
+	if c.Spool == filepath.Join(c.Data, "spool") {
+		c.Spool = filepath.Join(data, "spool")
+	}
+	c.Data = data
+}
+
 func (c Config) withDefaults(env map[string]string) Config {
 	if c.Listen == "" {
 		c.Listen = "127.0.0.1:8080"

@@ -84,7 +84,7 @@ func serve(ctx context.Context, inv invocation) error {
 		cfg.Listen = *listen
 	}
 	if *data != "" {
-		cfg.Data, cfg.Spool = *data, filepath.Join(*data, "spool")
+		cfg.moveTo(*data)
 	}
 	defer paceCollector()()
 	s := &server{cfg: cfg, io: inv.io}
