@@ -132,8 +132,7 @@ func TestAuditViewsAreDescribedAndReadable(t *testing.T) {
 	}
 }
 
-// viewColumns are the views of version 1 with their columns: what is here stays,
-// in this order, for ever.
+// The views of version 2 keep their columns, in this order, for ever.
 func TestAuditViewsOnlyGrow(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Open(t, dbtest.Options{}).Pool(t, db.RoleAuditor)
@@ -158,7 +157,7 @@ func TestAuditViewsOnlyGrow(t *testing.T) {
 		"ledger":         "size recorded_at frozen reason sealed unsealed sealed_at",
 		"rejected":       "digest received_at event_id spool_id spool_epoch reason sqlstate bytes answered_by answered_at answered_author answer",
 		"erasures":       "index recorded_at at event_id author user_id parts through indexes",
-		"spools":         "spool_id replica epoch last_seen unshipped oldest_unshipped drained_index lost",
+		"spools":         "spool_id replica epoch last_seen unshipped oldest_unshipped drained_index lost at_rest",
 		"projections":    "name version index behind updated_at digest parked checked_at checked_index check_ok check_difference",
 		"partitions":     "name first_index last_index closed bounds events_estimate bytes",
 		"version":        "version",
@@ -179,7 +178,7 @@ func TestAuditRatesArePrices(t *testing.T) {
 	t.Parallel()
 	database := dbtest.Open(t, dbtest.Options{})
 	l := ledger.New(database.Pool(t, db.RoleWriter))
-		list := func(input string) domain.PriceList {
+	list := func(input string) domain.PriceList {
 		return domain.PriceList{Currency: domain.USD, Tiers: []domain.RateTier{
 			{Rates: domain.Rates{"input": dec(input), "output": dec("8"), "cache_write_5m": dec("1.25")}},
 			{Over: 1000, Rates: domain.Rates{"input": dec("7"), "output": dec("9")}},
