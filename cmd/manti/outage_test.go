@@ -107,7 +107,7 @@ func TestStoppedWhilePostgresIsAway(t *testing.T) {
 		t.Fatalf("call in the outage: %+v", s)
 	}
 	p.stop()
-	if !strings.Contains(p.log.String(), "the spool isn't empty") {
+	if !strings.Contains(p.log.String(), "not all calls are in the ledger") {
 		t.Error("it doesn't say that the spool isn't empty")
 	}
 	server.Start(t)
