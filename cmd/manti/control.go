@@ -45,6 +45,10 @@ func (c *control) Run(ctx context.Context) error {
 		return err
 	}
 	sweep := func(ctx context.Context) error { return c.sweep(ctx, d) }
+	follow := func(ctx context.Context) error {
+		c.books.follow(ctx, d.pool, d.roles)
+		return nil
+	}
 	runner, err := jobs.New(jobs.Config{Pool: d.pool, Ledger: d.ledger, Logger: c.log, Registerer: c.registry, PollOnly: c.cfg.PollOnly})
 	if err != nil {
 		return err
@@ -62,7 +66,7 @@ func (c *control) Run(ctx context.Context) error {
 		return err
 	}
 	c.welcome(c.first)
-	return together(ctx, c.watch.Run, mirror, orphans, sealing, ship, sweep, runner.Run, refresh.Run)
+	return together(ctx, c.watch.Run, mirror, orphans, sealing, ship, sweep, follow, runner.Run, refresh.Run)
 }
 
 // together runs tasks until ctx ends or one fails, and waits for all.

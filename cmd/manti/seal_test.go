@@ -60,6 +60,10 @@ func TestReceiptFromAKeylessGateway(t *testing.T) {
 	if ready := get(t, p, "/readyz", ""); !strings.Contains(ready.body, "has no MANTI_SEAL_KEY") {
 		t.Errorf("readyz: %+v", ready)
 	}
+	p.poll("the state of the books in /readyz", func() bool {
+		ready := get(t, p, "/readyz", "").body
+		return strings.Contains(ready, "separation of roles: shared") && strings.Contains(ready, "nightly check: ")
+	})
 	s := call(t.Context(), "http://"+p.addr, testKey, ask{quick.path, quickModel, false}, "prove me")
 	path := "/v1/receipts/" + s.id
 	awaitQuery(t, database.Pool(t, ""), "the call to be in the ledger", `SELECT EXISTS (SELECT FROM ledger.ids WHERE id = $1)`, s.id)

@@ -63,6 +63,7 @@ type server struct {
 	recorder *ledger.Recorder
 	evidence *evidence
 	watch    *ledger.Watch
+	books    books
 	up       *upstreams
 	snaps    *snapshots
 	gateway  *proxy.Gateway

@@ -22,7 +22,7 @@ func (s *server) openWatch() (err error) {
 
 // notes are /readyz's: what an operator should know, though calls are taken.
 func (s *server) notes() []string {
-	notes := s.evidence.notes()
+	notes := append(s.evidence.notes(), s.books.notes()...)
 	if reason, behind := s.watch.Behind(); behind {
 		notes = append([]string{"ledger behind: nothing is appended to it, and calls go on into the spool; the log says more"}, notes...)
 	} else if reason != "" {
