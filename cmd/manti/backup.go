@@ -123,9 +123,7 @@ func restore(ctx context.Context, inv invocation) error {
 	if err != nil {
 		return err
 	}
-	if *data != "" {
-		cfg.Data = *data
-	}
+	cfg.moveTo(*data)
 	return restoreInto(ctx, inv, cfg, in)
 }
 

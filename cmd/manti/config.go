@@ -170,6 +170,9 @@ func withDotEnv(environ []string) (map[string]string, error) {
 // moveTo gives it another data directory, and with it the spool, unless that has
 // a place of its own.
 func (c *Config) moveTo(data string) {
+	if data == "" {
+		return
+	}
 	if c.Spool == filepath.Join(c.Data, "spool") {
 		c.Spool = filepath.Join(data, "spool")
 	}

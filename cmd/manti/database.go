@@ -83,9 +83,7 @@ func withDatabase(ctx context.Context, inv invocation, data string, work func(da
 	if err != nil {
 		return err
 	}
-	if data != "" {
-		cfg.Data = data
-	}
+	cfg.moveTo(data)
 	log := slog.New(slog.NewTextHandler(inv.io.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	private := cfg.DatabaseURL == ""
 	url, stop, err := findPostgres(ctx, cfg, log)
@@ -151,9 +149,7 @@ func printURL(_ context.Context, inv invocation) error {
 	if err != nil {
 		return err
 	}
-	if *data != "" {
-		cfg.Data = *data
-	}
+	cfg.moveTo(*data)
 	if cfg.DatabaseURL != "" {
 		return errors.New("DATABASE_URL is set: that is the database")
 	}

@@ -101,9 +101,7 @@ func withBareDatabase(ctx context.Context, inv invocation, data string, work fun
 	if err != nil {
 		return err
 	}
-	if data != "" {
-		cfg.Data, cfg.Spool = data, filepath.Join(data, "spool")
-	}
+	cfg.moveTo(data)
 	log := slog.New(slog.NewTextHandler(inv.io.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	url, stop, err := findPostgres(ctx, cfg, log)
 	if err != nil {

@@ -77,9 +77,7 @@ func withLedger(ctx context.Context, inv invocation, data string, work func(Conf
 	if err != nil {
 		return err
 	}
-	if data != "" {
-		cfg.Data = data
-	}
+	cfg.moveTo(data)
 	log := slog.New(slog.NewTextHandler(inv.io.err, &slog.HandlerOptions{Level: logLevel(cfg.LogLevel)}))
 	url, stop, err := findPostgres(ctx, cfg, log)
 	if err != nil {
@@ -147,9 +145,7 @@ func sealKey(_ context.Context, inv invocation) error {
 	if err != nil {
 		return err
 	}
-	if *data != "" {
-		cfg.Data = *data
-	}
+	cfg.moveTo(*data)
 	if cfg.SealKey == "" && cfg.DatabaseURL == "" {
 		cfg.SealKey = domain.Secret("file:" + filepath.Join(cfg.Data, sealKeyFile)) // which the first start makes
 	}

@@ -84,9 +84,7 @@ func serve(ctx context.Context, inv invocation) error {
 	if *listen != "" {
 		cfg.Listen = *listen
 	}
-	if *data != "" {
-		cfg.moveTo(*data)
-	}
+	cfg.moveTo(*data)
 	defer paceCollector()()
 	s := &server{cfg: cfg, io: inv.io}
 	defer s.close()

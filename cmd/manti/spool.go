@@ -53,11 +53,10 @@ func spoolList(ctx context.Context, inv invocation) error {
 	if err != nil {
 		return err
 	}
+	cfg.moveTo(*data)
 	dirs := flags.Args()
 	if len(dirs) == 0 {
-		if dirs = []string{cfg.Spool}; *data != "" {
-			dirs = []string{filepath.Join(*data, "spool")}
-		}
+		dirs = []string{cfg.Spool}
 	}
 	return withDatabase(ctx, inv, *data, func(d database) error {
 		known, err := ledger.Spools(ctx, d.pool)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -100,12 +99,7 @@ func (o *verifyOptions) run(ctx context.Context, inv invocation) error {
 	if err != nil {
 		return err
 	}
-	if o.data != "" {
-		if cfg.Spool == filepath.Join(cfg.Data, "spool") {
-			cfg.Spool = filepath.Join(o.data, "spool")
-		}
-		cfg.Data = o.data
-	}
+	cfg.moveTo(o.data)
 	outside, err := o.outside(ctx, &cfg)
 	if err != nil {
 		return err
