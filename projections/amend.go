@@ -37,7 +37,7 @@ func (b *Books) rerate(e ledger.Entry, call *domain.RequestCompleted, to *domain
 		return err
 	}
 	if cost && pricing.cost == nil {
-		return errors.New("its cost names no price version that is in the ledger: rerate without --cost")
+		return errors.New("its cost names no price version that is in the ledger: correct without --with-cost")
 	}
 	bill, err := pricing.price(e, call, to)
 	if err != nil {

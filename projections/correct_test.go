@@ -480,7 +480,7 @@ func TestBillsAreRefused(t *testing.T) {
 	t.Parallel()
 	id := domain.EventID{1}.String()
 	for _, test := range []struct{ name, text, want string }{
-		{"nothing", "", "EOF"},
+		{"nothing", "", "it is empty"},
 		{"no name", "input\n5\n", "needs a column"},
 		{"a misspelt meter", "request_id,inputs\n" + id + ",5\n", `"inputs"`},
 		{"a column twice", "request_id,input,input\n", "twice"},
@@ -489,6 +489,7 @@ func TestBillsAreRefused(t *testing.T) {
 		{"no id", "request_id\nx\n", "line 2"},
 		{"no number", "request_id,input\n" + id + ",1.5\n", "line 2"},
 		{"an exponent", "request_id,cost\n" + id + ",1e3\n", "line 2"},
+		{"a slip of the keyboard", "request_id,cost\n" + id + ",1000000000000000000\n", "more than 18 digits"},
 		{"a short line", "request_id,input\n" + id + "\n", "fields"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

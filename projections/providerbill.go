@@ -50,6 +50,9 @@ func ReadBill(r io.Reader) (*ProviderBill, error) {
 	in := csv.NewReader(r)
 	in.ReuseRecord = true
 	header, err := in.Read()
+	if errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%w: it is empty; its first line names the columns", ErrBill)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBill, err)
 	}
@@ -116,7 +119,7 @@ func (b *ProviderBill) add(columns, fields []string) error {
 			line.name = provider
 		case column == billCost:
 			var cost decimal.Decimal
-			cost, err = parseBillAmount(field)
+			cost, err = ParseAmount(field)
 			line.figures.Cost = &cost
 		default:
 			line.figures.Meters[meter], err = strconv.ParseInt(field, 10, 64)
@@ -128,10 +131,19 @@ func (b *ProviderBill) add(columns, fields []string) error {
 	return b.enter(line, request, provider)
 }
 
-// parseBillAmount reads plain digits: no exponent, no sign.
-func parseBillAmount(s string) (decimal.Decimal, error) {
-	if strings.Trim(s, "0123456789.") != "" {
-		return decimal.Zero, errors.New("not a plain decimal")
+// maxWholeDigits is how many digits an amount that was typed may have before the
+// point. What is longer is a slip, and would stand in the ledger for ever.
+const maxWholeDigits = 18
+
+// ParseAmount reads an amount of money that a person or a provider wrote: plain
+// digits, no sign, no exponent, at most maxWholeDigits before the point.
+func ParseAmount(s string) (decimal.Decimal, error) {
+	whole, _, _ := strings.Cut(s, ".")
+	if s == "" || strings.Trim(s, "0123456789.") != "" {
+		return decimal.Zero, errors.New("not a plain decimal like 0.25, without sign and exponent")
+	}
+	if len(strings.TrimLeft(whole, "0")) > maxWholeDigits {
+		return decimal.Zero, fmt.Errorf("more than %d digits before the point", maxWholeDigits)
 	}
 	return decimal.NewFromString(s)
 }

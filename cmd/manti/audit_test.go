@@ -190,7 +190,8 @@ func TestCorrectAndForget(t *testing.T) {
 		t.Errorf("%d parts are left, and %s is owed for %s", left, owed(), charge)
 	}
 	for _, args := range [][]string{{"correct"}, {"correct", call, "--rerate", "1"}, {"correct", call}, {"correct", "--unknown"}, {"correct", "--unknown", "--waive", "--cost", "1"},
-		{"correct", "--rerate", "3", "--apply"}, {"correct", "--rerate", "99"}, {"correct", "--answer", "xy"}, {"correct", "x", "--input", "1"}, {"forget"}, {"forget", "x"}, {"forget", user, "--end-user", "x"}} {
+		{"correct", "--rerate", "3", "--apply"}, {"correct", "--rerate", "99"}, {"correct", "--answer", "xy"}, {"correct", "x", "--input", "1"}, {"correct", call, "--charge", "1e400"}, {"correct", call, "--cost", "-1"},
+		{"correct", "--unknown", "--waive", "--apply", "--reason", " "}, {"correct", "--rerate", "3", "--from", "2026-10-02", "--to", "2026-10-01"}, {"forget"}, {"forget", "x"}, {"forget", user, "--end-user", "x"}} {
 		if r := command(t, launch{args: args, env: env}); r.status != 2 {
 			t.Errorf("%v: %+v", args, r)
 		}

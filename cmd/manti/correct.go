@@ -69,7 +69,7 @@ func parseCorrect(inv invocation) (*correctFlags, error) {
 }
 
 func (f *correctFlags) define(flags *flag.FlagSet) {
-	flags.StringVar(&f.rerate, "rerate", "", "charge calls by this price `version`, a number or an id: see the price history in `manti help prices`")
+	flags.StringVar(&f.rerate, "rerate", "", "charge calls by this price `version`, a number or an id, as audit.price_history has them")
 	flags.BoolVar(&f.unknown, "unknown", false, "settle calls whose end nobody knows, by --waive or --estimate")
 	flags.StringVar(&f.bill, "bill", "", "go by a provider's bill: a CSV `file` with request_id or provider_request_id, meters, cost")
 	flags.StringVar(&f.answer, "answer", "", "settle a record in ledger.rejected, by its `digest`: say with --reason what was done about it")
@@ -108,7 +108,7 @@ func (f *correctFlags) check() error {
 		return usageError{"manti correct: name a call, or one of --rerate, --unknown, --bill and --answer"}
 	case f.unknown && f.waive == f.estimate:
 		return usageError{"manti correct --unknown: say --waive or --estimate"}
-	case f.apply && f.reason == "":
+	case f.apply && strings.TrimSpace(f.reason) == "":
 		return usageError{"manti correct --apply: say why with --reason"}
 	case len(f.reason) > domain.MaxReason:
 		return usageError{fmt.Sprintf("--reason is longer than %d bytes", domain.MaxReason)}
@@ -184,15 +184,12 @@ func (f *correctFlags) job(ctx context.Context, d database) (job correctionJob, 
 }
 
 func (f *correctFlags) filter() (c projections.CallFilter, err error) {
-	to := f.to
 	if f.unknown {
-		to = f.before
-	}
-	if c.From, err = parseWhen(f.from); err != nil {
-		return c, usageError{"--from: " + err.Error()}
-	}
-	if c.To, err = parseWhen(to); err != nil {
-		return c, usageError{"--to, --before: " + err.Error()}
+		if c.To, err = parseWhen(f.before); err != nil {
+			return c, usageError{"--before: " + err.Error()}
+		}
+	} else if c.From, c.To, err = parseRange(f.from, f.to); err != nil {
+		return c, err
 	}
 	c.Model = f.model
 	if f.org != "" {
@@ -253,9 +250,9 @@ func (f *correctFlags) oneCall(ctx context.Context, d database) (int64, projecti
 		if !f.given[a.flag] {
 			continue
 		}
-		amount, err := decimal.NewFromString(a.text)
+		amount, err := projections.ParseAmount(a.text)
 		if err != nil {
-			return 0, figures, usageError{fmt.Sprintf("--%s %q is no amount", a.flag, a.text)}
+			return 0, figures, usageError{fmt.Sprintf("--%s %q: %v", a.flag, a.text, err)}
 		}
 		*a.into = &amount
 	}

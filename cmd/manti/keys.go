@@ -202,3 +202,17 @@ func parseWhen(s string) (time.Time, error) {
 	}
 	return time.Time{}, fmt.Errorf("%q is neither a date like 2027-01-31 nor a time like 2027-01-31T12:00:00Z", s)
 }
+
+// parseRange reads --from and --to; either may be missing.
+func parseRange(from, to string) (begin, end time.Time, err error) {
+	if begin, err = parseWhen(from); err != nil {
+		return begin, end, usageError{"--from: " + err.Error()}
+	}
+	if end, err = parseWhen(to); err != nil {
+		return begin, end, usageError{"--to: " + err.Error()}
+	}
+	if !end.IsZero() && !begin.Before(end) {
+		return begin, end, usageError{fmt.Sprintf("--to %s is not after --from %s: it is where the range ends, and not part of it", to, from)}
+	}
+	return begin, end, nil
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -34,6 +35,9 @@ func rebuild(ctx context.Context, inv invocation) error {
 		for _, p := range list {
 			cfg := projections.RebuildConfig{Replace: *replace, Progress: foldProgress(inv, p.Name())}
 			done, err := projections.Rebuild(ctx, d.pool, p, cfg)
+			if errors.Is(err, projections.ErrDiverged) {
+				return fmt.Errorf("%w. They were left as they are: find out who wrote them, then `manti rebuild %s --replace`", err, p.Name())
+			}
 			if err != nil {
 				return err
 			}

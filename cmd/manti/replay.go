@@ -231,11 +231,8 @@ func replayRequests(flags *flag.FlagSet) replayPrinter {
 			return err
 		}
 		filter.Org = f.orgID
-		if filter.From, err = parseWhen(*from); err != nil {
-			return usageError{"--from: " + err.Error()}
-		}
-		if filter.To, err = parseWhen(*to); err != nil {
-			return usageError{"--to: " + err.Error()}
+		if filter.From, filter.To, err = parseRange(*from, *to); err != nil {
+			return err
 		}
 		if err := parseIDFlag(&filter.ID, *id); err != nil {
 			return usageError{"--id: " + err.Error()}

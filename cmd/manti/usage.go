@@ -64,11 +64,8 @@ func usageFlags(text func(name, value, doc string) *string, by string) (*project
 	provider := text("provider", "", "one provider only")
 	org, project, key := text("org", "", "one organisation only, by its id"), text("project", "", "one project only, by its id"), text("key", "", "one key only, by its id")
 	return &f, func() (err error) {
-		if f.From, err = parseWhen(*from); err != nil {
-			return usageError{"--from: " + err.Error()}
-		}
-		if f.To, err = parseWhen(*to); err != nil {
-			return usageError{"--to: " + err.Error()}
+		if f.From, f.To, err = parseRange(*from, *to); err != nil {
+			return err
 		}
 		f.Model, f.Provider = *model, *provider
 		for name, err := range map[string]error{"org": parseIDFlag(&f.Org, *org), "project": parseIDFlag(&f.Project, *project), "key": parseIDFlag(&f.Key, *key)} {

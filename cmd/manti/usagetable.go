@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -166,13 +167,21 @@ func usageJSON(w io.Writer, s usageSource) error {
 	return nil
 }
 
-// usageTable leaves out the meters that nobody used and sums up by currency.
+// currencies are those in which calls are charged and cost.
+type currencies struct{ charge, cost domain.Currency }
+
+func (c currencies) compare(to currencies) int {
+	return cmp.Or(cmp.Compare(c.charge, to.charge), cmp.Compare(c.cost, to.cost))
+}
+
+// usageTable leaves out the meters that nobody used and sums up what is in the
+// same currencies.
 func usageTable(w io.Writer, s usageSource) error {
 	dims := dimensionColumns(s.filter.By)
 	sums := tableColumns()
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, strings.ToUpper(strings.Join(names(append(slices.Clone(dims), sums...)), "\t")))
-	totals := map[domain.Currency]*projections.UsageRow{}
+	totals := map[currencies]*projections.UsageRow{}
 	for row, err := range s.rows {
 		if err != nil {
 			return err
@@ -180,12 +189,12 @@ func usageTable(w io.Writer, s usageSource) error {
 		addTotal(totals, row)
 		fmt.Fprintln(t, strings.Join(values(append(slices.Clone(dims), sums...), row), "\t"))
 	}
-	for _, currency := range slices.Sorted(maps.Keys(totals)) {
+	for _, c := range slices.SortedFunc(maps.Keys(totals), currencies.compare) {
 		blank := make([]string, len(dims))
 		if len(blank) > 0 {
 			blank[0] = "total"
 		}
-		fmt.Fprintln(t, strings.Join(append(blank, values(sums, *totals[currency])...), "\t"))
+		fmt.Fprintln(t, strings.Join(append(blank, values(sums, *totals[c])...), "\t"))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -216,14 +225,15 @@ func tableColumns() []column {
 		{"cached", sum(domain.CacheReadTokens)},
 		{"cache write", sum(domain.CacheWrite5mTokens, domain.CacheWrite1hTokens)},
 		{"output", sum(domain.OutputTokens, domain.ReasoningTokens, domain.OutputAudioTokens, domain.OutputImageTokens)},
-	}, money[0], money[2], money[3])
+	}, money[:4]...)
 }
 
-func addTotal(totals map[domain.Currency]*projections.UsageRow, row projections.UsageRow) {
-	t := totals[row.ChargeCurrency]
+func addTotal(totals map[currencies]*projections.UsageRow, row projections.UsageRow) {
+	of := currencies{row.ChargeCurrency, row.CostCurrency}
+	t := totals[of]
 	if t == nil {
 		t = &projections.UsageRow{ChargeCurrency: row.ChargeCurrency, CostCurrency: row.CostCurrency}
-		totals[row.ChargeCurrency] = t
+		totals[of] = t
 	}
 	t.Calls, t.Failed, t.Unknown = t.Calls+row.Calls, t.Failed+row.Failed, t.Unknown+row.Unknown
 	for m := range t.Meters {
