@@ -4,8 +4,8 @@
 //
 // It promises that
 //   - every leaf is recomputed from recorded_at and the canonical bytes, every
-//     part's hash from salt and part, every column from the decoded event, and
-//     the tree over the leaves by arithmetic of its own, not from the tiles;
+//     part's hash from salt and part, every column from the event, and the
+//     tree over the leaves by arithmetic of its own, not from the tiles;
 //   - the tree is held against each signed checkpoint, those in the database and
 //     the one from outside it: who edits a sealed entry, or puts an old backup in
 //     place, needs the signing key to pass;

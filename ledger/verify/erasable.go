@@ -14,7 +14,8 @@ type erasableRows struct {
 	data   []byte
 	rows   []erasableRow
 	at     int
-	strays []int64 // rows that no event asked for
+	strays []int64                // rows that no event asked for
+	fields [erasableFields][]byte // of the row that was taken last
 }
 
 // An erasableRow is where a row stands in data.
@@ -26,17 +27,18 @@ type erasableRow struct {
 // load reads the rows that the condition holds for.
 func (e *erasableRows) load(ctx context.Context, tx pgx.Tx, where string) error {
 	e.data, e.rows, e.at, e.strays = e.data[:0], e.rows[:0], 0, e.strays[:0]
-	fields := len(row.Names(row.ErasableColumns))
 	err := copyTo(ctx, tx.Conn().PgConn(), `SELECT `+row.ErasableColumns+` FROM ledger.erasable`+where+` ORDER BY index`, func(t tuple) error {
-		t, err := t.fields(fields)
+		t, err := t.fields(erasableFields)
 		if err != nil {
+			return err
+		}
+		if err := t.split(e.fields[:]); err != nil {
 			return err
 		}
 		begin := len(e.data)
 		e.data = append(e.data, t...)
-		index, err := t.next()
-		e.rows = append(e.rows, erasableRow{int64Of(index), begin, len(e.data)})
-		return err
+		e.rows = append(e.rows, erasableRow{int64Of(e.fields[erasableIndex]), begin, len(e.data)})
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("read erasable parts: %w", err)
@@ -44,8 +46,8 @@ func (e *erasableRows) load(ctx context.Context, tx pgx.Tx, where string) error 
 	return nil
 }
 
-// take returns the fields of an index's row, nil if there is none. It is called
-// with ascending indexes.
+// take returns the row of an index, all its fields, nil if there is none. It is
+// called with ascending indexes.
 func (e *erasableRows) take(index int64) (fields tuple, salt, data []byte) {
 	for e.at < len(e.rows) && e.rows[e.at].index < index {
 		e.strays = append(e.strays, e.rows[e.at].index)
@@ -57,14 +59,8 @@ func (e *erasableRows) take(index int64) (fields tuple, salt, data []byte) {
 	r := e.rows[e.at]
 	e.at++
 	fields = e.data[r.begin:r.end]
-	rest := fields
-	for _, into := range []*[]byte{nil, nil, &salt, &data} { // behind index and id
-		field, err := rest.next()
-		if err == nil && into != nil {
-			*into = field
-		}
-	}
-	return fields, salt, data
+	_ = fields.split(e.fields[:]) // load has seen that they can be
+	return fields, e.fields[erasableSalt], e.fields[erasableData]
 }
 
 // strayErasable reports the rows that belong to no event.

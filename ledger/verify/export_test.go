@@ -2,9 +2,12 @@ package verify
 
 import (
 	"context"
+	"encoding/binary"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
+
+	"manti/ledger/internal/row"
 )
 
 // RunIn is Run within a transaction, of which it sees what isn't committed.
@@ -62,4 +65,49 @@ func Fields(message []byte) (fields [][]byte, err error) {
 	}}
 	_, _ = sink.Write(message) // never fails
 	return fields, sink.stopped
+}
+
+// BothWays holds the row of an event, and that of its erasable part if it has one,
+// against the event in the quick way and, if that passes it, in the thorough one,
+// of which it returns the findings.
+func BothWays(event, erasable []byte) (quick bool, findings []Finding) {
+	c := checker{run: &run{found: newFindings()}}
+	var e entry
+	if err := e.read(append(binary.BigEndian.AppendUint16(nil, uint16(eventFields)), event...)); err != nil {
+		return false, nil
+	}
+	if erasable != nil {
+		c.erasable.data, c.erasable.rows = erasable, []erasableRow{{e.index, 0, len(erasable)}}
+	}
+	if !c.parts(&e) || len(c.run.found.all) > 0 || !c.match.quick(&e) { // what parts finds, it finds in either way
+		return false, nil
+	}
+	c.run.eventColumns, c.run.erasableColumns = anyColumns(row.EventColumns), anyColumns(row.ErasableColumns)
+	id, supersedes := e.enc.ID, e.supersedes
+	if c.thorough(&e) && (e.enc.ID != id || e.supersedes != supersedes) {
+		c.run.found.add(Finding{Problem: "the two ways sum up other ids"})
+	}
+	findings, _ = c.run.found.list()
+	return true, findings
+}
+
+func anyColumns(names string) (columns []column) {
+	for _, name := range row.Names(names) {
+		columns = append(columns, column{name: name})
+	}
+	return columns
+}
+
+// Quick is the quick way alone, for a row that passes it.
+func Quick(event, erasable []byte) func() bool {
+	c := checker{run: &run{found: newFindings()}}
+	message := append(binary.BigEndian.AppendUint16(nil, uint16(eventFields)), event...)
+	return func() bool {
+		e := &c.now
+		if err := e.read(message); err != nil {
+			return false
+		}
+		c.erasable.at, c.erasable.data, c.erasable.rows = 0, erasable, append(c.erasable.rows[:0], erasableRow{e.index, 0, len(erasable)})
+		return c.parts(e) && c.match.quick(e)
+	}
 }

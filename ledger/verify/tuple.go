@@ -47,6 +47,19 @@ func (t *tuple) next() ([]byte, error) {
 	return rest[:n:n], nil
 }
 
+// split fills fields with those of t, which must be as many.
+func (t tuple) split(fields [][]byte) (err error) {
+	for i := range fields {
+		if fields[i], err = t.next(); err != nil {
+			return err
+		}
+	}
+	if len(t) > 0 {
+		return errTuple
+	}
+	return nil
+}
+
 // int64Of reads an index; one that is NULL or no bigint is NoIndex.
 func int64Of(field []byte) int64 {
 	if len(field) != 8 {
