@@ -9,8 +9,20 @@ import (
 	"strings"
 	"testing"
 
+	program "manti/cmd/manti"
 	"manti/db/dbtest"
 )
+
+// here runs a command in the process of the test.
+func here(t testing.TB, env environment, args ...string) result {
+	t.Helper()
+	list := []string{"HOME=" + t.TempDir()}
+	for k, v := range env {
+		list = append(list, k+"="+v)
+	}
+	status, out, errs := program.InProcess(t.Context(), args, list)
+	return result{status, out, errs}
+}
 
 // verify says by its exit status whether the ledger is what was signed, in use or
 // not, and what is wrong.
@@ -18,14 +30,23 @@ func TestVerify(t *testing.T) {
 	t.Parallel()
 	database, provider := dbtest.Open(t, dbtest.Options{}), startProvider(t)
 	env := provider.env().onDatabase(database.URL())
-	key := strings.TrimSpace(manti(t, env, "seal", "keygen", "--origin", "test/ledger"))
+	must := func(env environment, args ...string) string {
+		t.Helper()
+		r := here(t, env, args...)
+		if r.status != 0 {
+			t.Fatalf("manti %s: %+v", strings.Join(args, " "), r)
+		}
+		return strings.TrimSpace(r.out)
+	}
+	key := must(env, "seal", "keygen", "--origin", "test/ledger")
 	data, memory := folder(t), filepath.Join(folder(t), "checkpoints")
 	env = env.with("MANTI_SEAL_KEY", key, "MANTI_CHECKPOINTS", memory, "MANTI_DATA", data)
-	manti(t, env, "migrate")
+	must(env, "migrate")
 	verify := func(env environment, args ...string) result {
 		t.Helper()
-		return command(t, launch{args: append([]string{"verify"}, args...), env: env})
+		return here(t, env, append([]string{"verify"}, args...)...)
 	}
+	alone := func() result { return command(t, launch{args: []string{"verify"}, env: env}) }
 	if r := verify(env); r.status != 3 || !strings.Contains(r.err, "no checkpoint from outside") || !strings.Contains(r.out, "The ledger has 0 events") {
 		t.Errorf("an empty ledger: %+v", r)
 	}
@@ -36,12 +57,12 @@ func TestVerify(t *testing.T) {
 		}
 	}
 	p.poll("the calls to be shipped", func() bool { return strings.Contains(fetch(t, p.url("/metrics")), "manti_spool_unshipped_records 0") })
-	manti(t, env, "seal", "--once")
-	if r := verify(env); r.status != 0 || !strings.Contains(r.out, "Nothing is wrong.") || !strings.Contains(r.out, "Projection balances") || strings.Contains(r.out, key) {
+	must(env, "seal", "--once")
+	if r := alone(); r.status != 0 || !strings.Contains(r.out, "Nothing is wrong.") || !strings.Contains(r.out, "Projection balances") || strings.Contains(r.out, key) {
 		t.Errorf("a server's ledger: %+v", r)
 	}
 	p.stop()
-	manti(t, env, "seal", "--once")
+	must(env, "seal", "--once")
 
 	outside, err := os.ReadFile(filepath.Join(memory, "checkpoint"))
 	if err != nil {
@@ -50,7 +71,7 @@ func TestVerify(t *testing.T) {
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(outside) }))
 	defer page.Close()
 	elsewhere := env.with("MANTI_CHECKPOINTS", folder(t))
-	vkey := strings.TrimSpace(manti(t, env, "seal", "key"))
+	vkey := must(env, "seal", "key")
 	for name, c := range map[string]struct {
 		env    environment
 		args   []string
@@ -83,7 +104,7 @@ func TestVerify(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := verify(env)
+	r := alone()
 	for _, says := range []string{"WRONG  event ", "ledger.events.charge: is not what the event says: expected ", "is not enabled always", "WRONG  projection balances"} {
 		if r.status != 1 || !strings.Contains(r.out, says) {
 			t.Errorf("want 1 and %q: %+v", says, r)
