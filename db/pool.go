@@ -1,13 +1,16 @@
 package db
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -38,6 +41,9 @@ type Config struct {
 	// MaxConns bounds the pool; zero leaves pgxpool's default (the larger of 4 and
 	// the number of CPUs) or the URL's pool_max_conns.
 	MaxConns int32
+	// ReadBufferBytes is how much is read from the server at a time; pgx's 8 KB if
+	// 0. Who reads a whole table saves most of the system calls with more.
+	ReadBufferBytes int
 	// TransactionPooling is for a pooler that hands out a server connection per
 	// transaction (PgBouncer's pool_mode=transaction). A SET would then reach
 	// some other client's connection, and a prepared statement might be missing,
@@ -64,6 +70,11 @@ func Open(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 	setConnDefaults(poolConfig.ConnConfig, cfg.ApplicationName)
 	if cfg.MaxConns > 0 {
 		poolConfig.MaxConns = cfg.MaxConns
+	}
+	if n := cfg.ReadBufferBytes; n > 0 {
+		poolConfig.ConnConfig.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+			return pgproto3.NewFrontend(bufio.NewReaderSize(r, n), w)
+		}
 	}
 	session := cfg.sessionSQL()
 	if cfg.TransactionPooling {

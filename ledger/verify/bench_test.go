@@ -29,7 +29,7 @@ func BenchmarkVerify(b *testing.B) {
 		b.Fatal(err)
 	}
 	open := func(role string) *book {
-		pool, err := db.Open(b.Context(), db.Config{URL: server.URL(), Role: role, MaxConns: 16, StatementTimeout: 5 * time.Minute})
+		pool, err := db.Open(b.Context(), db.Config{URL: server.URL(), Role: role, MaxConns: 16, StatementTimeout: 5 * time.Minute, ReadBufferBytes: verify.ReadBufferBytes})
 		if err != nil {
 			b.Fatal(err)
 		}

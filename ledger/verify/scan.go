@@ -46,7 +46,7 @@ func (s *scanner) member(name string) bool {
 		at = 0
 	}
 	end, rest := at+len(name)+3, s.rest
-	if s.bad || len(rest) < end || rest[at] != '"' || string(rest[at+1:end-2]) != name || rest[end-2] != '"' || rest[end-1] != ':' || at == 1 && rest[0] != ',' {
+	if s.bad || len(rest) < end || rest[at] != '"' || rest[end-2] != '"' || rest[end-1] != ':' || at == 1 && rest[0] != ',' || string(rest[at+1:end-2]) != name {
 		return false
 	}
 	s.rest, s.first = rest[end:], false

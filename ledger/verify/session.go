@@ -9,6 +9,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
+// ReadBufferBytes is how much a connection of Config.Pool should read at a time,
+// as db.Config has it.
+const ReadBufferBytes = 128 << 10
+
 // A session is several connections that see one snapshot and may only read.
 type session struct {
 	txs   []pgx.Tx
