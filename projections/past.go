@@ -42,6 +42,9 @@ var pastOptions = db.TxOptions{TxOptions: pgx.TxOptions{IsoLevel: pgx.Repeatable
 // longWork is for transactions that nobody else waits for.
 const longWork = `SET LOCAL statement_timeout = '1h'; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL jit = off`
 
+// noPrivilege is the SQLSTATE of a right that is missing.
+const noPrivilege = "42501"
+
 // openPast begins to work on temporary tables. Rows of the projections that are
 // swapped while the transaction has seen none yet would be missed: so it locks
 // them first, before the first look at anything.
@@ -54,7 +57,9 @@ func openPast(ctx context.Context, tx pgx.Tx, ps ...*Projection) (*Past, error) 
 	if err := lockTables(ctx, tx, ps...); err != nil {
 		return nil, err
 	}
-	if _, err := tx.Exec(ctx, note); err != nil {
+	if _, err := tx.Exec(ctx, note); db.SQLState(err) == noPrivilege {
+		return nil, fmt.Errorf("make temporary tables: %w: grant the login TEMPORARY on the database", err)
+	} else if err != nil {
 		return nil, fmt.Errorf("make temporary tables: %w", err)
 	}
 	names := []string{"projections.parked", "pg_temp.parked", "projections.checkpoints", "pg_temp.checkpoints"}

@@ -5,12 +5,16 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"manti/db"
 	"manti/domain"
 	"manti/ledger"
 	"manti/projections"
@@ -69,8 +73,8 @@ func replay(ctx context.Context, inv invocation) error {
 		}
 	}
 	p, _ := projections.Find(all[i].name)
-	return withDatabase(ctx, inv, *data, func(d database) error {
-		at, err := find(ctx, d.pool)
+	return withAuditor(ctx, inv, *data, func(pool *pgxpool.Pool) error {
+		at, err := find(ctx, pool)
 		if err != nil {
 			return err
 		}
@@ -78,9 +82,36 @@ func replay(ctx context.Context, inv invocation) error {
 			fmt.Fprintf(inv.io.err, "As of index %d, %s: as the ledger knew it then.\n", at.Index, recordedUntil(at))
 			return printer.print(ctx, inv, at, then)
 		}
-		return projections.Replay(ctx, d.pool, at, show, foldProgress(inv, p.Name()), p)
+		return projections.Replay(ctx, pool, at, show, foldProgress(inv, p.Name()), p)
 	})
 }
+
+// withAuditor runs what only reads: for an auditor's login too, and without
+// MANTI_SECRET.
+func withAuditor(ctx context.Context, inv invocation, data string, work func(*pgxpool.Pool) error) error {
+	cfg, err := loadConfig(inv.env)
+	if err != nil {
+		return err
+	}
+	cfg.moveTo(data)
+	url, stop, err := findPostgres(ctx, cfg, slog.New(slog.NewTextHandler(inv.io.err, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	if err != nil {
+		return err
+	}
+	defer stop()
+	pool, err := auditorPool(ctx, url, "manti replay", 2)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err = work(pool); db.SQLState(err) == undefinedTable {
+		return fmt.Errorf("%w: this database isn't migrated, or not as far as this manti: see `manti migrate`", err)
+	}
+	return err
+}
+
+// undefinedTable is the SQLSTATE of a relation that isn't there.
+const undefinedTable = "42P01"
 
 func replayNames() string {
 	var names []string

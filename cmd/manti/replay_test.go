@@ -38,6 +38,14 @@ func TestReplay(t *testing.T) {
 			}
 		}
 	}
+	auditor := environment{"DATABASE_URL": env["DATABASE_URL"]} // needs no secret, and may write nothing
+	if got, want := manti(t, auditor, "replay", "balances", "--at", end), manti(t, env, "balances"); got != want {
+		t.Errorf("replay by who has no secret:\n%s\nwant\n%s", got, want)
+	}
+	nothing := environment{"DATABASE_URL": dbtest.Open(t, dbtest.Options{Empty: true}).URL().Reveal()}
+	if r := command(t, launch{args: []string{"replay", "balances", "--at", "0"}, env: nothing}); r.status != 1 || !strings.Contains(r.err, "isn't migrated") {
+		t.Errorf("replay of an empty database: %+v", r)
+	}
 	calls := func(at string) int {
 		return strings.Count(manti(t, env, "replay", "requests", "--json", "--at", at), "\n")
 	}

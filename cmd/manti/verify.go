@@ -111,7 +111,7 @@ func (o *verifyOptions) run(ctx context.Context, inv invocation) error {
 	}
 	defer stop()
 	o.cfg.Workers = 2 * runtime.GOMAXPROCS(0)
-	pool, err := auditorPool(ctx, url, int32(o.cfg.Workers+4))
+	pool, err := auditorPool(ctx, url, "manti verify", int32(o.cfg.Workers+4))
 	if err != nil {
 		return err
 	}
@@ -144,10 +144,10 @@ func (o *verifyOptions) run(ctx context.Context, inv invocation) error {
 
 // auditorPool reads as the auditor if this login may, else as the writer, else as
 // itself.
-func auditorPool(ctx context.Context, url db.URL, conns int32) (*pgxpool.Pool, error) {
+func auditorPool(ctx context.Context, url db.URL, name string, conns int32) (*pgxpool.Pool, error) {
 	var last error
 	for _, role := range []string{db.RoleAuditor, db.RoleWriter, ""} {
-		pool, err := db.Open(ctx, db.Config{URL: url, Role: role, MaxConns: conns, ApplicationName: "manti verify", StatementTimeout: -1, IdleInTxTimeout: -1})
+		pool, err := db.Open(ctx, db.Config{URL: url, Role: role, MaxConns: conns, ApplicationName: name, StatementTimeout: -1, IdleInTxTimeout: -1})
 		if err != nil {
 			return nil, err
 		}
