@@ -38,8 +38,9 @@ func TestREADME(t *testing.T) {
 		t.Fatal(err)
 	}
 	database := dbtest.Open(t, dbtest.Options{})
-	env := environment{}.onDatabase(database.URL())
 	data := folder(t)
+	env := environment{}.onDatabase(database.URL()).with("MANTI_ORIGIN", "example.com/ledger", "MANTI_DATA", data, "MANTI_SPOOL", filepath.Join(data, "spool"))
+	env = env.with("MANTI_SEAL_KEY", strings.TrimSpace(manti(t, env, "seal", "keygen")))
 	p := serve(t, data, env).ready()
 	poll(t, "the key", func() bool { return call(t.Context(), "http://"+p.addr, key, quick, "hello").whole })
 	local := strings.NewReplacer("http://127.0.0.1:8080", "http://"+p.addr, "go run ./cmd/manti", path, "sim/chat", "sim/fast")
@@ -69,6 +70,13 @@ func TestREADME(t *testing.T) {
 	ran := map[string]int{}
 	for _, b := range readme(t) {
 		switch {
+		case b.language == "sh" && strings.Contains(b.code, "receipt"):
+			id := call(t.Context(), "http://"+p.addr, key, quick, "prove it").id
+			paste := "set -e; cd " + t.TempDir() + "; ID=" + id + "; " + strings.Replace(b.code, "curl ", "curl -fsS --retry 20 --retry-delay 1 ", 1)
+			if out := run(t, "sh", "-c", local.Replace(paste)); !strings.Contains(out, id) {
+				t.Errorf("%s\nprinted\n%s", b.code, out)
+			}
+			ran["receipt"]++
 		case b.language == "sh" && strings.Contains(b.code, "curl "):
 			out := run(t, "sh", "-c", local.Replace(strings.Replace(b.code, "curl ", "curl -fsS ", 1)))
 			if !strings.Contains(out, `"choices"`) && !strings.Contains(out, "message_stop") {
@@ -99,7 +107,7 @@ func TestREADME(t *testing.T) {
 			ran["sql"]++
 		}
 	}
-	for what, want := range map[string]int{"curl": 2, "usage": 1, "go": 1, "python": 2, "sql": 1} {
+	for what, want := range map[string]int{"curl": 2, "receipt": 1, "usage": 1, "go": 1, "python": 2, "sql": 1} {
 		if ran[what] != want {
 			t.Errorf("%d examples with %s were run, want %d: has the README changed its form?", ran[what], what, want)
 		}
