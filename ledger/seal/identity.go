@@ -35,6 +35,9 @@ func CurrentOrigin(ctx context.Context, q ledger.Querier) (string, error) {
 
 func (w identity) current() string { return w.origins[len(w.origins)-1] }
 
+// forget makes the next pass look at the ledger from its beginning.
+func (w *identity) forget() { *w = identity{} }
+
 // follow looks for new origins in the events below size that it hasn't seen, and
 // in those after them.
 func (w identity) follow(ctx context.Context, q ledger.Querier, size int64) (identity, error) {

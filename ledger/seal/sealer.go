@@ -139,7 +139,8 @@ func (s *Sealer) Pass(ctx context.Context) (Checkpoint, error) {
 		return Latest(ctx, s.cfg.Pool) // another sealer does the same just now
 	}
 	if err != nil {
-		s.tree.forget() // it may be of a ledger that was replaced
+		s.tree.forget() // it may be of a ledger that was replaced,
+		s.who.forget()  // in which a new origin is at an index that was seen
 	}
 	return c, err
 }

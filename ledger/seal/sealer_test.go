@@ -389,6 +389,37 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
+// A new origin may begin at an index that a running sealer has seen taken.
+func TestOriginWithinWhatWasSeen(t *testing.T) {
+	t.Parallel()
+	base, m := dbtest.Open(t, dbtest.Options{}), &memory{}
+	super, pool := base.Pool(t, ""), base.Pool(t, "manti_writer")
+	s := newSealer(t, seal.Config{Pool: pool, Signer: newSigner(t, origin), Memory: m})
+	appendCalls(t, pool, 5)
+	mustPass(t, s)
+	appendCalls(t, pool, 4)
+	lost := mustPass(t, s)
+	const restore = `DO $$ DECLARE part regclass; BEGIN
+			FOR part IN SELECT inhrelid FROM pg_inherits WHERE inhparent IN ('ledger.events'::regclass, 'ledger.ids'::regclass)
+				UNION ALL VALUES ('ledger.head'::regclass), ('ledger.checkpoints') LOOP
+				EXECUTE 'ALTER TABLE ' || part || ' DISABLE TRIGGER ALL';
+			END LOOP;
+		END $$;
+		DELETE FROM ledger.ids WHERE index >= 5; DELETE FROM ledger.events WHERE index >= 5; DELETE FROM ledger.checkpoints WHERE size > 5;
+		UPDATE ledger.head SET size = 5`
+	if _, err := super.Exec(t.Context(), restore); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Pass(t.Context()); !errors.Is(err, seal.ErrBehind) {
+		t.Errorf("got error %v, want %v", err, seal.ErrBehind)
+	}
+	begin(t, super, domain.OriginStarted{Origin: origin + "/2", Previous: lost.Note, Size: 5, Cause: "the disk is gone"})
+	appendCalls(t, super, 10)
+	if c := mustPass(t, s); c.Origin != origin+"/2" || c.Size != 16 {
+		t.Errorf("got %v", c)
+	}
+}
+
 func begin(t *testing.T, pool *pgxpool.Pool, body domain.OriginStarted) {
 	t.Helper()
 	enc, err := domain.Encode(domain.Event{ID: newID[domain.EventID](), At: time.Now().UTC().Truncate(time.Microsecond), Author: "operator:test", Body: &body}, domain.Salt{}, domain.Salt{})
