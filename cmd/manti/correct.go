@@ -192,15 +192,11 @@ func (f *correctFlags) filter() (c projections.CallFilter, err error) {
 		return c, err
 	}
 	c.Model = f.model
-	if f.org != "" {
-		if c.Org, err = domain.ParseID[domain.OrgID](f.org); err != nil {
-			return c, usageError{"--org: " + err.Error()}
-		}
+	if err = parseIDFlag(&c.Org, f.org); err != nil {
+		return c, usageError{"--org: " + err.Error()}
 	}
-	if f.key != "" {
-		if c.Key, err = domain.ParseID[domain.KeyID](f.key); err != nil {
-			return c, usageError{"--key: " + err.Error()}
-		}
+	if err = parseIDFlag(&c.Key, f.key); err != nil {
+		return c, usageError{"--key: " + err.Error()}
 	}
 	return c, nil
 }

@@ -85,10 +85,13 @@ func usageFlags(text func(name, value, doc string) *string, by string) (*project
 }
 
 func parseIDFlag[K any](id *domain.ID[K], text string) (err error) {
-	if text != "" {
-		*id, err = domain.ParseID[domain.ID[K]](text)
+	if text == "" {
+		return nil
 	}
-	return err
+	if *id, err = domain.ParseID[domain.ID[K]](text); err != nil {
+		return fmt.Errorf("%q is no id, which looks like 01a0fb60-0a29-7ccd-9c85-0ebbc320a823", text)
+	}
+	return nil
 }
 
 func dimensions() string {

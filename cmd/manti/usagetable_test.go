@@ -53,6 +53,21 @@ func TestParseRange(t *testing.T) {
 	}
 }
 
+func TestParseIDFlag(t *testing.T) {
+	t.Parallel()
+	var id domain.OrgID
+	if err := parseIDFlag(&id, ""); err != nil || !id.IsZero() {
+		t.Errorf("none: %v, %v", id, err)
+	}
+	const text = "01a0fb60-0a29-7ccd-9c85-0ebbc320a824"
+	if err := parseIDFlag(&id, text); err != nil || id.String() != text {
+		t.Errorf("an id: %v, %v", id, err)
+	}
+	if err := parseIDFlag(&id, "acme"); !strings.Contains(errText(err), `"acme" is no id, which looks like`) {
+		t.Errorf("a name: %v", err)
+	}
+}
+
 func errText(err error) string {
 	if err == nil {
 		return ""
