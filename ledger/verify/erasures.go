@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -17,8 +18,9 @@ func (r *run) readNotices(ctx context.Context, tx pgx.Tx) error {
 	var index int64
 	var kind string
 	var canonical []byte
+	var at time.Time
 	kinds := []string{string(domain.KindPersonForgotten), string(domain.KindRejectionAnswered), string(domain.KindOriginStarted)}
-	return each(ctx, tx, "events of control kinds", []any{&index, &kind, &canonical}, func() error {
+	return each(ctx, tx, "events of control kinds", []any{&index, &kind, &at, &canonical}, func() error {
 		public, _, _, err := domain.SplitCanonical(canonical)
 		if err != nil {
 			return nil // it is found when it is checked
@@ -28,12 +30,12 @@ func (r *run) readNotices(ctx context.Context, tx pgx.Tx) error {
 		if err != nil {
 			return nil
 		}
-		r.notice(index, event)
+		r.notice(index, at, event)
 		return nil
-	}, `SELECT index, kind, canonical FROM ledger.events WHERE control AND kind = ANY($1) ORDER BY index`, kinds)
+	}, `SELECT index, kind, recorded_at, canonical FROM ledger.events WHERE control AND kind = ANY($1) ORDER BY index`, kinds)
 }
 
-func (r *run) notice(index int64, e domain.Event) {
+func (r *run) notice(index int64, at time.Time, e domain.Event) {
 	switch b := e.Body.(type) {
 	case *domain.PersonForgotten:
 		for _, i := range b.Indexes {
@@ -42,6 +44,7 @@ func (r *run) notice(index int64, e domain.Event) {
 	case *domain.RejectionAnswered:
 		r.answers[b.Digest] = answer{index, e.ID}
 	case *domain.OriginStarted:
+		r.begunAnew = at
 		r.note(fmt.Sprintf("origin %s began at event %d after a loss that %s accepted: %s", b.Origin, index, e.Author, b.Cause))
 		for _, m := range b.Missing {
 			r.note(fmt.Sprintf("events %d to %d of the origin before were not recovered", m.From, m.To-1))

@@ -71,6 +71,9 @@ type run struct {
 	// that settled rejected records, by digest.
 	forgotten map[int64]bool
 	answers   map[string]answer
+	// begunAnew is when the ledger's last origin began after a loss that was
+	// accepted: places that spools know from before are void.
+	begunAnew time.Time
 	ranges    []chunkRange
 
 	// What the chunks came to, in their order.

@@ -164,6 +164,15 @@ func TestShippedRecordsAreInTheLedger(t *testing.T) {
 	if len(r.Findings) != 2 || r.Findings[0].Index != 313 || r.Findings[1].Index != verify.NoIndex {
 		t.Errorf("with the spool:\n%s", lines(r))
 	}
+	// An operator accepts the loss: places from before are void, events aren't.
+	mustAppend(t, l, encode(t, domain.Event{Author: "operator:me", Body: &domain.OriginStarted{Origin: origin + "#2", Size: 314, Cause: "a test"}}))
+	if r := b.check(t, with); len(r.Findings) != 1 || r.Findings[0].Index != verify.NoIndex {
+		t.Errorf("after a loss that was accepted:\n%s", lines(r))
+	}
+	mustAppend(t, l, events[1])
+	if r := b.check(t, with); r.Wrong != 0 || r.SpoolRecords != 2 {
+		t.Errorf("appended anew: %d records:\n%s", r.SpoolRecords, lines(r))
+	}
 }
 
 // A tile of a higher level is held against the tree too.
