@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -110,7 +109,7 @@ func (o *verifyOptions) run(ctx context.Context, inv invocation) error {
 		return err
 	}
 	defer stop()
-	o.cfg.Workers = 2 * runtime.GOMAXPROCS(0)
+	o.cfg.Workers = checks.DefaultWorkers()
 	pool, err := auditorPool(ctx, url, "manti verify", int32(o.cfg.Workers+4))
 	if err != nil {
 		return err
@@ -147,7 +146,7 @@ func (o *verifyOptions) run(ctx context.Context, inv invocation) error {
 func auditorPool(ctx context.Context, url db.URL, name string, conns int32) (*pgxpool.Pool, error) {
 	var last error
 	for _, role := range []string{db.RoleAuditor, db.RoleWriter, ""} {
-		pool, err := db.Open(ctx, db.Config{URL: url, Role: role, MaxConns: conns, ApplicationName: name, StatementTimeout: -1, IdleInTxTimeout: -1})
+		pool, err := db.Open(ctx, db.Config{URL: url, Role: role, MaxConns: conns, ApplicationName: name, ReadBufferBytes: checks.ReadBufferBytes, StatementTimeout: -1, IdleInTxTimeout: -1})
 		if err != nil {
 			return nil, err
 		}

@@ -200,13 +200,17 @@ func TestTheQuickWayMeetsSurprises(t *testing.T) {
 		}
 		for _, part := range []*[]byte{&enc.Public, &enc.Private, &enc.Erasable} {
 			whole := *part
-			for i := range whole {
-				*part = slices.Delete(bytes.Clone(whole), i, i+1)
-				p.rewritten(enc).bothWays(t)
+			for i := range len(whole) + 1 {
 				for _, c := range []byte(`"0,\`) {
 					*part = slices.Insert(bytes.Clone(whole), i, c)
 					p.rewritten(enc).bothWays(t)
-					*part = slices.Replace(bytes.Clone(whole), i, i+1, c)
+					if i < len(whole) {
+						*part = slices.Replace(bytes.Clone(whole), i, i+1, c)
+						p.rewritten(enc).bothWays(t)
+					}
+				}
+				if i < len(whole) {
+					*part = slices.Delete(bytes.Clone(whole), i, i+1)
 					p.rewritten(enc).bothWays(t)
 				}
 			}

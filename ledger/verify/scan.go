@@ -71,7 +71,7 @@ func (s *scanner) str() []byte {
 		case c == '"':
 			s.rest = text[i+1:]
 			return text[:i]
-		case c == '\\' || c < ' ' || c > '~':
+		case c == '\\' || c-' ' > '~'-' ':
 			s.bad = true
 			return nil
 		}

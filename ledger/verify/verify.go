@@ -41,11 +41,18 @@ type Config struct {
 	SamplePercent int
 	// Spools are directories whose retained records must be in the ledger.
 	Spools []string
-	// Workers is how many connections read events at once; twice the number of
-	// processors if 0, so that neither Postgres nor this waits.
+	// Workers is how many connections read events at once; DefaultWorkers if 0.
 	Workers int
 	// Progress, if set, is called now and then by one goroutine at a time.
 	Progress func(done, total int64)
+}
+
+// DefaultWorkers is three for each processor, but no more than a server has
+// connections for: neither Postgres nor this waits, and there is much to read
+// whenever somebody looks.
+func DefaultWorkers() int {
+	const most = 32
+	return min(3*runtime.GOMAXPROCS(0), most)
 }
 
 // Tables of which much is said.
@@ -95,7 +102,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 func (cfg Config) run(do func(*run) error) (Report, error) {
 	began := time.Now()
 	if cfg.Workers <= 0 {
-		cfg.Workers = 2 * runtime.GOMAXPROCS(0)
+		cfg.Workers = DefaultWorkers()
 	}
 	r := &run{cfg: cfg, found: newFindings(), key: newSumKey(), gap: [2]int64{0, -1}}
 	r.report.Outside, r.report.Keys = -1, cfg.Keys.Len()

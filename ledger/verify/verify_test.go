@@ -92,7 +92,7 @@ func TestALedgerInUseIsWhole(t *testing.T) {
 			}
 		})
 	}
-	for range 10 {
+	for range 5 {
 		b.seal(t)
 		if r := b.check(t, nil); r.Wrong != 0 || !r.Proven() || r.Size < bookSize {
 			t.Errorf("%d wrong, proven %v:\n%s", r.Wrong, r.Proven(), lines(r))
