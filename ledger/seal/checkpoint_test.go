@@ -122,6 +122,9 @@ func TestKeyOfAnotherOriginIsRefused(t *testing.T) {
 	if _, err := seal.Open([]byte(note), seal.Keys{}.With(renamed)); err != nil {
 		t.Errorf("under the new name: %v", err)
 	}
+	if _, err := other.As("no name"); err == nil || !strings.Contains(err.Error(), "an origin is like") {
+		t.Errorf("under no name: got error %v", err)
+	}
 }
 
 func TestKeysAreRefused(t *testing.T) {

@@ -81,6 +81,9 @@ func (s *Signer) As(origin string) (*Signer, error) {
 	if origin == s.name {
 		return s, nil
 	}
+	if err := CheckOrigin(origin); err != nil {
+		return nil, err
+	}
 	data := append([]byte{algEd25519}, s.public()...)
 	sum := sha256.Sum256(append([]byte(origin+"\n"), data...))
 	seed := append([]byte{algEd25519}, s.seed.Reveal()...)
