@@ -68,7 +68,7 @@ func (r *run) tables(ctx context.Context, tx pgx.Tx) error {
 		}
 		r.found.add(f)
 		return nil
-	}, `SELECT relname::text, relkind::text, relhasrules, relrowsecurity, relpersistence = 'p' FROM pg_class
+	}, `SELECT relname::text, relkind::text, EXISTS (SELECT FROM pg_rewrite WHERE ev_class = pg_class.oid), relrowsecurity, relpersistence = 'p' FROM pg_class
 		WHERE relnamespace = 'ledger'::regnamespace AND (relkind IN ('r', 'p') OR relname = ANY($1) AND relkind NOT IN ('i', 'I', 't'))`, tableNames())
 	for name := range missing {
 		r.found.add(Finding{Index: NoIndex, Table: name, Problem: "there is no such table"})

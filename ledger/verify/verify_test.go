@@ -175,6 +175,17 @@ func TestShippedRecordsAreInTheLedger(t *testing.T) {
 	}
 }
 
+// pg_class.relhasrules stays true after the last rule is gone, until a vacuum.
+func TestARuleThatIsGoneIsNoRule(t *testing.T) {
+	t.Parallel()
+	b := newBook(t)
+	b.exec(t, `CREATE RULE r AS ON INSERT TO ledger.answers DO INSTEAD NOTHING`)
+	b.exec(t, `DROP RULE r ON ledger.answers`)
+	if r := b.check(t, nil); r.Wrong != 0 {
+		t.Errorf("wrong:\n%s", lines(r))
+	}
+}
+
 // A tile of a higher level is held against the tree too.
 func TestTilesOfTwoLevels(t *testing.T) {
 	t.Parallel()
