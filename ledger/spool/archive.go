@@ -36,35 +36,64 @@ func (a *Archive) ID() [16]byte { return a.meta.id }
 // Dir is where it is.
 func (a *Archive) Dir() string { return a.dir }
 
+// Acked is up to where the spool says that its records are in the ledger; 0 if its cursor is lost.
+func (a *Archive) Acked() (Position, error) {
+	c, _, err := readCursor(a.disk, a.dir, a.meta.id)
+	if err != nil {
+		return 0, fmt.Errorf("read spool %s: %w", a.dir, err)
+	}
+	return c.acked, nil
+}
+
 // All walks over the records of all kinds that stand in the directory now, but for carried copies; a payload is valid until the
-// next step. Damage takes away the rest of its segment and nothing else: it comes as a *CorruptError with a zero Record, and the walk goes on.
-// So does a segment that is deleted meanwhile, as one that isn't there. Any other error ends the walk.
+// next step. Damage takes away the records that it is in and nothing else: it comes as a *CorruptError with a zero Record, one for
+// each gap, and the walk goes on with the next whole record. A segment that is deleted meanwhile is as one that isn't there. Any
+// other error ends the walk.
 func (a *Archive) All() iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		nums, _, err := listSegments(a.disk, a.dir)
-		if err != nil {
+		if err := a.walk(yield); err != nil {
 			yield(Record{}, fmt.Errorf("read spool %s: %w", a.dir, err))
-			return
-		}
-		for i, n := range nums {
-			goOn, err := a.segment(n, i == len(nums)-1, yield)
-			if _, damaged := errors.AsType[*CorruptError](err); damaged {
-				goOn = yield(Record{}, err)
-			} else if err != nil {
-				yield(Record{}, fmt.Errorf("read spool %s: %w", a.dir, err))
-				return
-			}
-			if !goOn {
-				return
-			}
 		}
 	}
 }
 
-// segment yields the records of segment n, and reports whether the walk goes on.
-func (a *Archive) segment(n uint64, last bool, yield func(Record, error) bool) (goOn bool, err error) {
-	path := segmentPath(a.dir, n)
-	f, err := a.disk.Open(path, false)
+// walk is All, but for the error that ends it; that is nil if yield has ended it.
+func (a *Archive) walk(yield func(Record, error) bool) error {
+	c, _, err := readCursor(a.disk, a.dir, a.meta.id) // before the segments, which only grow
+	if err != nil {
+		return err
+	}
+	nums, _, err := listSegments(a.disk, a.dir)
+	if err != nil {
+		return err
+	}
+	for i, n := range nums {
+		w := archiveWalk{a: a, number: n, last: i == len(nums)-1, synced: c.synced, yield: yield}
+		if goOn, err := w.run(); !goOn || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// An archiveWalk goes through one segment.
+type archiveWalk struct {
+	a      *Archive
+	number uint64
+	last   bool     // there was no later segment
+	synced Position // by the cursor
+	yield  func(Record, error) bool
+
+	f    File
+	path string
+	size int64
+	tail *tail // of the first place without a valid frame; nil if there was none yet
+}
+
+// run yields the segment's records, and reports whether the walk goes on.
+func (w *archiveWalk) run() (goOn bool, err error) {
+	w.path = segmentPath(w.a.dir, w.number)
+	f, size, damage, err := w.a.segment(w.number)
 	if missing(err) {
 		return true, nil
 	}
@@ -72,19 +101,33 @@ func (a *Archive) segment(n uint64, last bool, yield func(Record, error) bool) (
 		return false, err
 	}
 	defer func() { _ = f.Close() }() // only read
-	h, err := readHeader(f, path, a.meta.id, n)
-	if err != nil {
-		return true, err
+	if w.f, w.size = f, size; damage != nil && !w.yield(Record{}, damage) {
+		return false, nil
 	}
-	d := newDecoder(f, seedFor(a.meta.id, n), headerSize, h.size)
+	d := newDecoder(f, seedFor(w.a.meta.id, w.number), headerSize, max(size, headerSize))
 	for {
 		off := d.off
 		fr, err := d.next()
+		if errors.Is(err, errNoFrame) {
+			reason, err := w.judge(off)
+			if reason == "" || err != nil {
+				return err == nil, err
+			}
+			if err := d.resync(); err != nil {
+				return false, err
+			}
+			if d.off == off { // it was being written
+				w.tail = nil
+				continue
+			}
+			if !w.yield(Record{}, &CorruptError{File: w.path, Offset: off, Reason: reason + goesOn(d)}) {
+				return false, nil
+			}
+			continue
+		}
 		switch {
 		case errors.Is(err, io.EOF):
 			return true, nil
-		case errors.Is(err, errNoFrame):
-			return true, a.afterLast(f, path, off, h, last)
 		case err != nil:
 			return false, err
 		case fr.kind == kindSeal:
@@ -92,35 +135,67 @@ func (a *Archive) segment(n uint64, last bool, yield func(Record, error) bool) (
 		case fr.kind >= kindMark || fr.flags&flagCarried != 0:
 			continue
 		}
-		if !yield(fr.record(at(n, off)), nil) {
+		if !w.yield(fr.record(at(w.number, off)), nil) {
 			return false, nil
 		}
 	}
 }
 
-// afterLast judges a segment that ends without a seal: the last one may, and a spare behind it has no record at all.
-func (a *Archive) afterLast(f File, path string, end int64, h header, last bool) error {
-	t, err := readTail(f, scan{header: h, path: path, end: end})
-	if err != nil {
-		return err
+// goesOn says where the records go on behind damage.
+func goesOn(d *decoder) string {
+	if d.off == d.limit {
+		return "; there is none behind it either"
 	}
-	if end == headerSize && t.end == headerSize { // a spare
-		return nil
+	return fmt.Sprintf("; they go on at offset %d", d.off)
+}
+
+// judge says why the place off, where no valid frame stands, is damage; "" if it is where the segment's records end: in the
+// last one, or in a spare, they may without a seal.
+func (w *archiveWalk) judge(off int64) (reason string, err error) {
+	if w.tail == nil {
+		t, err := readTail(w.f, scan{header: header{id: w.a.meta.id, number: w.number, size: w.size}, path: w.path, end: off})
+		if err != nil {
+			return "", err
+		}
+		w.tail = &t // marks only rise, so that it is the tail of later places too
 	}
-	if err := judge(scan{path: path, end: end}, t); err != nil || last {
-		return err
+	switch {
+	case w.tail.mark > off:
+		return fmt.Sprintf("no valid record here, but a later one says that the file was synced up to %d", w.tail.mark), nil
+	case w.synced > at(w.number, off):
+		return fmt.Sprintf("no valid record here, but the cursor says that the log was synced up to %s", w.synced), nil
+	case w.last || off == headerSize && w.tail.end == headerSize:
+		return "", nil
 	}
-	next, err := a.begun(h.number + 1)
+	next, err := w.a.begun(w.number + 1)
 	if err != nil || !next {
-		return err
+		return "", err
 	}
-	return &CorruptError{File: path, Offset: end, Reason: "no valid record here, but a later segment was begun"}
+	return "no valid record here, but a later segment was begun", nil
+}
+
+// segment opens segment n. Its header only says what is known besides, and each frame vouches for itself: if the header is damaged, that
+// is told, and the file is read as far as it goes.
+func (a *Archive) segment(n uint64) (f File, size int64, damage *CorruptError, err error) {
+	path := segmentPath(a.dir, n)
+	if f, err = a.disk.Open(path, false); err != nil {
+		return nil, 0, nil, err
+	}
+	h, err := readHeader(f, path, a.meta.id, n)
+	if damage, damaged := errors.AsType[*CorruptError](err); damaged {
+		if size, err = f.Size(); err == nil {
+			return f, size, damage, nil
+		}
+	}
+	if err != nil {
+		return nil, 0, nil, errors.Join(err, f.Close())
+	}
+	return f, h.size, nil, nil
 }
 
 // begun says whether segment n has a record.
 func (a *Archive) begun(n uint64) (bool, error) {
-	path := segmentPath(a.dir, n)
-	f, err := a.disk.Open(path, false)
+	f, size, _, err := a.segment(n)
 	if missing(err) {
 		return false, nil
 	}
@@ -128,12 +203,8 @@ func (a *Archive) begun(n uint64) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = f.Close() }() // only read
-	h, err := readHeader(f, path, a.meta.id, n)
-	if err != nil {
-		return false, err
-	}
-	_, err = newDecoder(f, seedFor(a.meta.id, n), headerSize, h.size).next()
-	return err == nil, nil // without a valid frame it has none
+	end, err := lastNonZero(f, headerSize, max(size, headerSize))
+	return end > headerSize, err
 }
 
 // Record reads the one record that begins at pos, in memory of its own.
@@ -161,16 +232,11 @@ func (a *Archive) use(n uint64) error {
 	if err := a.Close(); err != nil {
 		return err
 	}
-	path := segmentPath(a.dir, n)
-	f, err := a.disk.Open(path, false)
+	f, size, _, err := a.segment(n)
 	if err != nil {
 		return err
 	}
-	h, err := readHeader(f, path, a.meta.id, n)
-	if err != nil {
-		return errors.Join(err, f.Close())
-	}
-	a.open, a.number, a.size = f, n, h.size
+	a.open, a.number, a.size = f, n, size
 	return nil
 }
 

@@ -55,6 +55,24 @@ func (d *decoder) next() (frame, error) {
 	return f, nil
 }
 
+// resync reads again from a place without a valid frame on, and moves to the first that has one, or to the limit. A checksum holds
+// for one place of one spool only, so that nothing but a frame is taken for one.
+func (d *decoder) resync() error {
+	d.buf = d.buf[:0]
+	for ; d.off < d.limit; d.off += frameAlign {
+		off := d.off
+		_, err := d.next()
+		if d.off = off; err == nil {
+			return nil
+		}
+		if !errors.Is(err, errNoFrame) {
+			return err
+		}
+	}
+	d.off = d.limit
+	return nil
+}
+
 // bytes returns the n bytes at d.off, which don't pass the limit.
 func (d *decoder) bytes(n int64) ([]byte, error) {
 	from := d.off - d.bufOff
