@@ -98,6 +98,9 @@ type Config struct {
 	// Full reports, for /readyz, whether the spool has no room for calls; nil is
 	// never. Recorder.Start decides for each call.
 	Full func() bool
+	// Refused is for /readyz: why calls can't be recorded now, as anybody may read
+	// it, or ""; nil is never. Recorder.Start decides for each call.
+	Refused func() string
 	// Notes are for /readyz: what an operator should know, though calls can be
 	// taken; nil is nothing.
 	Notes func() []string
@@ -148,6 +151,9 @@ func New(cfg Config) *Gateway {
 	}
 	if cfg.Full == nil {
 		cfg.Full = func() bool { return false }
+	}
+	if cfg.Refused == nil {
+		cfg.Refused = func() string { return "" }
 	}
 	g := &Gateway{cfg: cfg, openai: openai.Dialect{}, anthropic: anthropic.Dialect{}, metrics: newMetrics(cfg.Registerer)}
 	g.base, g.stop = context.WithCancelCause(context.Background())

@@ -16,7 +16,8 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 }
 
 // readyz says whether calls can be taken: not while draining, without any
-// snapshot, or with the spool too full. Postgres may be down.
+// snapshot, or with the spool too full. Postgres may be down, unless calls are
+// recorded there alone.
 func (g *Gateway) readyz(w http.ResponseWriter, _ *http.Request) {
 	var reasons []string
 	if g.draining.Load() {
@@ -27,6 +28,9 @@ func (g *Gateway) readyz(w http.ResponseWriter, _ *http.Request) {
 	}
 	if g.cfg.Full() {
 		reasons = append(reasons, "spool full")
+	}
+	if why := g.cfg.Refused(); why != "" {
+		reasons = append(reasons, why)
 	}
 	if len(reasons) > 0 {
 		w.Header().Set("Content-Type", "application/json")

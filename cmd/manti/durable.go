@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"time"
 
 	"manti/domain"
@@ -49,6 +50,21 @@ func (s *server) unrecorded() int {
 		return 0 // the spool has failed, and said so
 	}
 	return int(stats.Unshipped)
+}
+
+// refused says, for /readyz, why no call can be recorded: without a spool, the
+// database is what records it. What the database said is in the log.
+func (s *server) refused() string {
+	if s.direct == nil {
+		return ""
+	}
+	switch err := s.direct.Ready(); {
+	case err == nil:
+		return ""
+	case errors.Is(err, direct.ErrNotConnected):
+		return "not connected to Postgres, which alone records calls"
+	}
+	return "Postgres, which alone records calls, takes none"
 }
 
 // ship carries what is recorded into the ledger until ctx ends.

@@ -177,7 +177,7 @@ func (s *server) openGateway() {
 		Recorder: s.recorder, Pepper: pepperOf(s.secret), Log: s.log, Registerer: s.registry,
 		Replica: s.cfg.Replica, Spool: by, Epoch: epoch, ConfigVersion: s.cfg.fingerprint(),
 		MaxBodyBytes: s.cfg.MaxBodyBytes, MaxStale: s.cfg.MaxStale, CallerGone: s.cfg.CallerGone, CORSOrigins: s.cfg.CORSOrigins,
-		Full: s.recorder.Full, Receipts: s.evidence, Notes: s.notes,
+		Full: s.recorder.Full, Refused: s.refused, Receipts: s.evidence, Notes: s.notes,
 	}
 	if s.admin == nil {
 		cfg.Metrics = promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{})

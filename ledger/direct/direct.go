@@ -82,6 +82,7 @@ type Log struct {
 	// waiting counts the events that aren't committed yet.
 	waiting atomic.Int64
 	seen    atomic.Int64 // when the session was last seen to be alive, in ns since 1970
+	trouble trouble
 
 	mu   sync.Mutex
 	open map[domain.EventID]bool // guarded by mu: started and not ended

@@ -172,6 +172,9 @@ func TestOutage(t *testing.T) {
 	if err := r.End(ended(s)); !errors.Is(err, spool.ErrSlow) {
 		t.Errorf("an end without the database: %v", err)
 	}
+	if err := r.log.Ready(); !errors.Is(err, ledger.ErrOutage) || errors.Is(err, direct.ErrNotConnected) {
+		t.Errorf("ready without the database: %v", err)
+	}
 	server.Start(t)
 	r.stop() // which waits for what is open
 	if n := count(t, pool, `SELECT count(*) FROM ledger.events`); n != 1 {
@@ -187,6 +190,9 @@ func TestNotConnected(t *testing.T) {
 	}
 	if _, err := l.Start(newID[domain.EventID](), []byte("{}"), 0); !errors.Is(err, direct.ErrNotConnected) || !errors.Is(err, ledger.ErrOutage) {
 		t.Errorf("got %v", err)
+	}
+	if err := l.Ready(); !errors.Is(err, direct.ErrNotConnected) {
+		t.Errorf("ready: %v", err)
 	}
 }
 

@@ -92,7 +92,12 @@ func (l *Log) keepSeen(ctx context.Context, b *base) {
 	for {
 		select {
 		case <-ticker.C:
-			if err := l.enter(ctx, b); err != nil && ctx.Err() == nil {
+			err := l.enter(ctx, b)
+			if ctx.Err() != nil {
+				return
+			}
+			note(&l.trouble.reach, err)
+			if err != nil {
 				l.cfg.Log.Debug("the session can't be kept alive", "err", err)
 			}
 		case <-ctx.Done():
@@ -133,6 +138,7 @@ func (l *Log) writeStarts(ctx context.Context, b *base) {
 			return
 		}
 		err := l.commitStarts(ctx, b, batch)
+		note(&l.trouble.reach, err)
 		for _, s := range batch {
 			s.answered <- err
 		}
@@ -187,6 +193,7 @@ func (l *Log) writeEnds(ctx context.Context, b *base) {
 		}
 		for {
 			err := l.commitEnds(ctx, b, batch)
+			note(&l.trouble.append, err)
 			if err == nil {
 				break
 			}
