@@ -49,8 +49,12 @@ type evidence struct {
 	forgotten map[int64][]int64
 	// seen are the highest heads that processes remembered.
 	seen []spool.Seen
-	// damage is what couldn't be read, for people.
-	damage []error
+	// homeless are completions that a damaged spool has shipped and has no place of:
+	// it may have stood in what is damaged.
+	homeless []claim
+	// damage is what couldn't be read, for people; damaged says in which archives.
+	damage  []error
+	damaged map[int32]bool
 }
 
 // origin is where, and when, an operator accepted that the ledger isn't what it
@@ -65,7 +69,7 @@ func (o origin) voids(index, at int64) bool { return index >= o.index && at < o.
 
 // gather reads the places and entries of all archives, in one walk over each.
 func gather(archives []*spool.Archive) (*evidence, error) {
-	e := &evidence{archives: archives, forgotten: map[int64][]int64{}}
+	e := &evidence{archives: archives, forgotten: map[int64][]int64{}, damaged: map[int32]bool{}}
 	for n, a := range archives {
 		seen, ok, err := spool.LoadSeen(a.Dir())
 		if err != nil {
@@ -76,14 +80,14 @@ func gather(archives []*spool.Archive) (*evidence, error) {
 		}
 		for record, err := range a.All() {
 			if _, damaged := errors.AsType[*spool.CorruptError](err); damaged {
-				e.damage = append(e.damage, err)
+				e.damage, e.damaged[int32(n)] = append(e.damage, err), true
 				continue
 			}
 			if err != nil {
 				return nil, err
 			}
 			if err := e.take(int32(n), record); err != nil {
-				e.damage = append(e.damage, fmt.Errorf("spool %s at %s: %w", a.Dir(), record.Pos, err))
+				e.damage, e.damaged[int32(n)] = append(e.damage, fmt.Errorf("spool %s at %s: %w", a.Dir(), record.Pos, err)), true
 			}
 		}
 	}
@@ -248,7 +252,7 @@ func latest(claims ...[]claim) time.Time {
 }
 
 // locate finds the events of claims for which only the place is known, in a
-// second walk over the archives.
+// second walk over the archives, and in damaged ones what has no place.
 func (e *evidence) locate(wanted ...[]claim) error {
 	missing := map[domain.EventID][]*claim{}
 	for _, claims := range wanted {
@@ -258,10 +262,14 @@ func (e *evidence) locate(wanted ...[]claim) error {
 			}
 		}
 	}
-	if len(missing) == 0 {
-		return nil
-	}
 	for n, a := range e.archives {
+		if len(missing) == 0 && !e.damaged[int32(n)] {
+			continue
+		}
+		acked, err := a.Acked()
+		if err != nil {
+			return err
+		}
 		for record, err := range a.All() {
 			if _, damaged := errors.AsType[*spool.CorruptError](err); damaged {
 				continue // noted by gather
@@ -274,6 +282,9 @@ func (e *evidence) locate(wanted ...[]claim) error {
 			}
 			for _, c := range missing[record.ID] {
 				c.from, c.pos = int32(n), record.Pos
+			}
+			if len(missing[record.ID]) == 0 && e.damaged[int32(n)] && record.Pos < acked {
+				e.homeless = append(e.homeless, claim{index: NoIndex, id: record.ID, from: int32(n), pos: record.Pos})
 			}
 		}
 	}

@@ -43,7 +43,7 @@ type Recovery struct {
 	l   *Ledger
 	e   *evidence
 	// lost are claims that can't have their old indexes any more: void since a
-	// later origin, or in a ledger that has others in their places.
+	// later origin, in a ledger that has others in their places, or unknown ones.
 	lost []claim
 	// upTo is the index up to which the ledger can be refilled.
 	upTo int64
@@ -68,7 +68,8 @@ type Findings struct {
 	// says; nil if nowhere.
 	Diverged *Divergence
 	// Unplaced is how many events at hand aren't in the ledger and can't have their
-	// old indexes: they would be appended as new.
+	// old indexes, be it that others have them or that some before them are missing:
+	// they would be appended as new.
 	Unplaced int
 	// Ahead are projections that have folded more than the ledger had when it was
 	// found.
@@ -167,10 +168,14 @@ func (r *Recovery) judge(ctx context.Context) (err error) {
 		return err
 	}
 	r.reach()
-	if r.lost, err = r.unknown(ctx, slices.Concat(r.lost, differing)); err != nil {
+	if r.lost, err = r.unknown(ctx, slices.Concat(r.lost, differing, r.e.homeless)); err != nil {
 		return err
 	}
-	r.Unplaced = len(r.lost)
+	behind, err := r.unknown(ctx, slices.Concat(r.lost, r.e.claims[r.Refillable:]))
+	if err != nil {
+		return err
+	}
+	r.Unplaced = len(behind)
 	r.Ahead, err = readAhead(ctx, r.l.pool, r.Head.Size)
 	return err
 }
@@ -273,10 +278,11 @@ func (r *Recovery) reach() {
 	r.Missing = ranges(r.upTo, r.Target, func(index int64) bool { return held[index] })
 }
 
-// unknown returns the claims whose events are at hand and not in the ledger, in
-// the order of their places.
+// unknown returns the claims whose events are at hand and neither in the ledger nor
+// set aside, in the order of their places, each event once.
 func (r *Recovery) unknown(ctx context.Context, claims []claim) (unknown []claim, err error) {
-	const query = `SELECT id FROM ledger.ids WHERE id = ANY($1)`
+	const query = `SELECT id FROM ledger.ids WHERE id = ANY($1) UNION ALL SELECT id FROM ledger.rejected WHERE id = ANY($1)`
+	there := map[domain.EventID]bool{}
 	for chunk := range slices.Chunk(claims, atOnce) {
 		ids := make([]domain.EventID, len(chunk))
 		for i, c := range chunk {
@@ -286,7 +292,6 @@ func (r *Recovery) unknown(ctx context.Context, claims []claim) (unknown []claim
 		if err != nil {
 			return nil, fmt.Errorf("look for events: %w", err)
 		}
-		there := map[domain.EventID]bool{}
 		var id [16]byte
 		if _, err := pgx.ForEachRow(rows, []any{&id}, func() error { there[id] = true; return nil }); err != nil {
 			return nil, fmt.Errorf("look for events: %w", err)

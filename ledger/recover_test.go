@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -344,6 +346,7 @@ func TestRecoverWithALoss(t *testing.T) {
 	for _, m := range r.Missing {
 		missing += m.To - m.From
 	}
+	unplaced := r.Unplaced
 	if missing != 6*5+4 {
 		t.Errorf("%d entries are missing: %v; want the calls of the other replica", missing, r.Missing)
 	}
@@ -355,8 +358,8 @@ func TestRecoverWithALoss(t *testing.T) {
 	res := mustResend(t, r)
 	mustDo(t, r.Thaw)
 	checkInvariants(t, l.restored, 0)
-	if n := l.grown - missing - l.size - r.Refillable - 1; int64(res.Appended) != n { // all but the forgetting, which names old indexes
-		t.Errorf("%d events were appended anew, want %d", res.Appended, n)
+	if n := l.grown - missing - l.size - r.Refillable - 1; int64(res.Appended) != n || int64(unplaced) != n { // all but the forgetting, which names old indexes
+		t.Errorf("%d events were appended anew, announced as %d, want %d", res.Appended, unplaced, n)
 	}
 	entry, err := ledger.Read(t.Context(), l.restored, place.Index, 1)
 	if err != nil {
@@ -393,6 +396,84 @@ func TestRecoverWithALoss(t *testing.T) {
 	checkNone(t, l.restored, "strings of who was forgotten", fmt.Sprintf(`SELECT count(*) FROM ledger.erasable WHERE index IN (5, %d)`, l.size+1))
 }
 
+// flip damages a record of a spool that was shipped: the first of a kind behind so
+// many ends.
+func flip(t *testing.T, dir string, kind spool.Kind, ends int) (file string) {
+	t.Helper()
+	a, err := spool.OpenArchive(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for r, err := range a.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ends <= 0 && r.Kind == kind {
+			file = filepath.Join(dir, fmt.Sprintf("%010d.seg", r.Pos.Segment()))
+			f, err := os.OpenFile(file, os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.WriteAt([]byte{r.Payload[0] ^ 1}, r.Pos.Offset()+48); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return file
+		}
+		if r.Kind == spool.End {
+			ends--
+		}
+	}
+	t.Fatal("there is no such record")
+	return ""
+}
+
+// A flipped byte in a spool costs the call that it is in; one in a record of places
+// costs places, and no call.
+func TestRecoverFromADamagedSpool(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		kind spool.Kind
+		lost int64 // calls
+	}{
+		{"a call", spool.End, 1},
+		{"places", spool.Placed, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			l := lose(t)
+			file := flip(t, l.dirs[0], test.kind, 40)
+			r := recovery(t, l.restored, nil, l.dirs...)
+			missing := int64(0)
+			for _, m := range r.Missing {
+				missing += m.To - m.From
+			}
+			if r.Whole() || missing == 0 || test.lost > 0 && missing != test.lost || len(r.Damage) != 1 || !strings.Contains(r.Damage[0].Error(), file+" is corrupt at offset") {
+				t.Fatalf("findings %+v", r.Findings)
+			}
+			unplaced := r.Unplaced
+			mustDo(t, r.Freeze, r.Refill)
+			if _, err := r.BeginAnew(t.Context(), ledger.Loss{Author: "operator:test", Origin: "x#2", Cause: "a flipped byte"}); err != nil {
+				t.Fatal(err)
+			}
+			if res := mustResend(t, r); res.Appended != unplaced {
+				t.Errorf("%d events were appended anew, announced as %d", res.Appended, unplaced)
+			}
+			mustDo(t, r.Thaw)
+			checkInvariants(t, l.restored, 0)
+			if n := int64(count(t, l.restored, `SELECT count(*) FROM ledger.events`)); n != l.grown-test.lost+1-1 { // the new origin, the forgetting
+				t.Errorf("%d events, want %d", n, l.grown-test.lost)
+			}
+			if again := recovery(t, l.restored, nil, l.dirs...); again.Needed() {
+				t.Errorf("recovered twice: %+v", again.Findings)
+			}
+		})
+	}
+}
+
 // A ledger that went on without what it lost has other entries in its places.
 func TestRecoverOfALedgerThatWentOn(t *testing.T) {
 	t.Parallel()
@@ -405,11 +486,14 @@ func TestRecoverOfALedgerThatWentOn(t *testing.T) {
 	if r.Whole() || r.Diverged == nil || r.Diverged.Index != l.size || r.Diverged.Here == r.Diverged.There || r.Refillable != 0 {
 		t.Fatalf("findings %+v", r.Findings)
 	}
+	unplaced := r.Unplaced
 	mustDo(t, r.Freeze, r.Refill)
 	if _, err := r.BeginAnew(t.Context(), ledger.Loss{Author: "operator:test", Origin: "x#2", Cause: "two ledgers"}); err != nil {
 		t.Fatal(err)
 	}
-	mustResend(t, r)
+	if res := mustResend(t, r); res.Appended != unplaced || unplaced == 0 {
+		t.Errorf("%d events were appended anew, announced as %d", res.Appended, unplaced)
+	}
 	mustDo(t, r.Thaw)
 	checkInvariants(t, l.restored, 0)
 	if again := recovery(t, l.restored, nil, l.dirs...); again.Needed() {
