@@ -54,13 +54,24 @@ func (w identity) follow(ctx context.Context, q ledger.Querier, size int64) (ide
 	return w, nil
 }
 
-// succeeds reports whether the ledger has begun a new origin after what this
-// checkpoint signed, by an event that names it.
-func (w identity) succeeds(c Checkpoint) bool {
-	return slices.ContainsFunc(w.begun, func(b succession) bool {
-		previous, err := ParseCheckpoint([]byte(b.event.Previous))
-		return err == nil && previous.Same(c)
-	})
+// succeeds returns those of the accepted losses after which this ledger has begun
+// a new origin in the place of what the checkpoint signed. There are none unless
+// the origin that it has now was accepted: the events alone are the word of whoever
+// can write to the database.
+func (w identity) succeeds(c Checkpoint, accepted []Acceptance) (those []Acceptance) {
+	current := false
+	for i, b := range w.begun {
+		for _, a := range accepted {
+			if a.Event == b.id && a.Origin == b.event.Origin && a.Size == b.index+1 && a.Replaces(c) {
+				those = append(those, a)
+				current = current || i == len(w.begun)-1
+			}
+		}
+	}
+	if !current {
+		return nil
+	}
+	return those
 }
 
 // identify finds out what the ledger of size events is called. One without a
@@ -108,4 +119,15 @@ func (s *Sealer) firstOrigin(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("%w: MANTI_ORIGIN is %s, but the ledger began as %s, which it is for ever", errSetup, s.cfg.Origin, first)
 	}
 	return first, nil
+}
+
+// publishKeys hands out the keys of all origins of a ledger that was found whole.
+func (s *Sealer) publishKeys() {
+	keys := Keys{}
+	for _, origin := range slices.Backward(s.who.origins) {
+		if signer, err := s.cfg.Signer.As(origin); err == nil { // identify has made each
+			keys = keys.With(signer)
+		}
+	}
+	s.own.Store(&keys)
 }

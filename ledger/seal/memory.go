@@ -19,14 +19,16 @@ import (
 // Load returns what the last Swap stored, nil if there never was one. Swap
 // replaces old (nil: nothing yet) by new, durably when it returns, or returns
 // ErrChanged if old isn't what is there. After any other error it may have
-// happened or not.
+// happened or not. Accepted are the losses that operators have accepted.
 type Memory interface {
 	Load(ctx context.Context) ([]byte, error)
 	Swap(ctx context.Context, old, new []byte) error
+	Accepted(ctx context.Context) ([]Acceptance, error)
 }
 
 // Dir is a Memory in a directory: the file "checkpoint" in it is the signed
-// note. Several processes may share the directory, on several machines too if
+// note, and "accepted" has the losses that were accepted, with the last checkpoint
+// from before each. Several processes may share the directory, on several machines too if
 // its file system does flock(2) and atomic renames among them: NFS from version
 // 4 on, mounted without local_lock.
 type Dir struct{ path string }
@@ -83,7 +85,7 @@ func (d *Dir) Swap(ctx context.Context, old, new []byte) error {
 	if !bytes.Equal(there, old) {
 		return ErrChanged
 	}
-	if err := d.replace(new); err != nil {
+	if err := d.replace(memoryFile, new); err != nil {
 		return fmt.Errorf("keep the checkpoint: %w", err)
 	}
 	return nil
@@ -116,7 +118,7 @@ func (d *Dir) lock(ctx context.Context) (unlock func(), err error) {
 }
 
 // replace leaves the old file or the new one, whenever power is cut.
-func (d *Dir) replace(text []byte) error {
+func (d *Dir) replace(name string, text []byte) error {
 	f, err := os.CreateTemp(d.path, ".new-*")
 	if err != nil {
 		return err
@@ -132,7 +134,7 @@ func (d *Dir) replace(text []byte) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), filepath.Join(d.path, memoryFile)); err != nil {
+	if err := os.Rename(f.Name(), filepath.Join(d.path, name)); err != nil {
 		return err
 	}
 	return syncDir(d.path)

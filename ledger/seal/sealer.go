@@ -53,7 +53,8 @@ type Sealer struct {
 	who    identity
 	signer *Signer // of the origin that the ledger has now
 	keys   Keys    // all that may have signed
-	said   string  // the last refusal in the log
+	own    atomic.Pointer[Keys]
+	said   string // the last refusal in the log
 	saidAt time.Time
 }
 
@@ -98,6 +99,16 @@ func (s *Sealer) Run(ctx context.Context) error {
 // Refused reports whether the last pass of Run found what only a person can put
 // right. It may be called concurrently with Run.
 func (s *Sealer) Refused() bool { return s.refused.Load() }
+
+// Keys are the verifier keys under which it signs and has signed this ledger's
+// origins, the one that it has now first. Before the first pass that finds nothing
+// wrong that is the signer's own. It may be called concurrently with Run.
+func (s *Sealer) Keys() Keys {
+	if keys := s.own.Load(); keys != nil {
+		return *keys
+	}
+	return Keys{}.With(s.cfg.Signer)
+}
 
 // report logs what a pass came to, when that changes and now and then.
 func (s *Sealer) report(err error) {
@@ -167,6 +178,7 @@ func (s *Sealer) pass(ctx context.Context) (Checkpoint, error) {
 	if err := s.prove(ctx, known, head.Size); err != nil {
 		return Checkpoint{}, err
 	}
+	s.publishKeys()
 	if err := s.publish(ctx, known); err != nil {
 		return Checkpoint{}, err
 	}
@@ -178,9 +190,14 @@ type recollection struct {
 	text       []byte     // the outside memory, byte for byte; nil if there is nothing
 	remembered Checkpoint // of the outside memory
 	last       Checkpoint // of the ledger; Note is "" if there is none
-	// succeeded: the ledger has begun a new origin after what is remembered.
-	succeeded bool
+	accepted   []Acceptance
+	// successions are the accepted losses after which the ledger has begun a new
+	// origin in the place of what is remembered.
+	successions []Acceptance
 }
+
+// succeeded: the ledger has rightly begun a new origin after what is remembered.
+func (r *recollection) succeeded() bool { return len(r.successions) > 0 }
 
 // recall reads what was signed before.
 func (s *Sealer) recall(ctx context.Context) (r recollection, err error) {
@@ -191,6 +208,9 @@ func (s *Sealer) recall(ctx context.Context) (r recollection, err error) {
 		if r.remembered, err = ParseCheckpoint(r.text); err != nil {
 			return r, fmt.Errorf("the outside memory: %w", err)
 		}
+	}
+	if r.accepted, err = s.cfg.Memory.Accepted(ctx); err != nil {
+		return r, err
 	}
 	if r.last, err = Latest(ctx, s.cfg.Pool); errors.Is(err, ErrNone) {
 		err = nil
@@ -204,7 +224,7 @@ func (s *Sealer) authenticate(r *recollection) error {
 		if _, err := Open(r.text, s.keys); err != nil {
 			return fmt.Errorf("the outside memory: %w%s", err, hint(err))
 		}
-		r.succeeded = s.who.succeeds(r.remembered)
+		r.successions = s.who.succeeds(r.remembered, r.accepted)
 	}
 	if r.last.Note == "" {
 		return nil
@@ -229,15 +249,21 @@ func hint(err error) string {
 // prove holds the ledger of size events against what was signed before. It makes
 // the tiles that it needs for that.
 func (s *Sealer) prove(ctx context.Context, known recollection, size int64) error {
-	if c := known.remembered; known.text != nil && !known.succeeded {
-		if c.Origin != s.signer.Name() {
-			return fmt.Errorf("%w: the outside memory has a %s, but the ledger is %s", ErrInconsistent, c, s.signer.Name())
+	for _, a := range known.successions {
+		if err := s.contains(ctx, a.tree(), size); err != nil {
+			return fmt.Errorf("what was accepted of the origin %s: %w", a.Origin, err)
+		}
+	}
+	if c := known.remembered; known.text != nil && !known.succeeded() {
+		if own := s.signer.Name(); c.Origin != own {
+			return fmt.Errorf("%w: the outside memory has a %s, but the ledger says that it is %s since a loss, which nobody has accepted here. "+
+				"If you did, by `manti recover --accept-loss`, run `manti seal --accept %[3]s` where this memory is; else somebody forged that event: `manti verify`", ErrInconsistent, c, own)
 		}
 		if err := s.contains(ctx, c, size); err != nil {
 			return err
 		}
 	}
-	if known.last.Note == "" || known.last.Same(known.remembered) && !known.succeeded {
+	if known.last.Note == "" || known.last.Same(known.remembered) && !known.succeeded() {
 		return nil
 	}
 	return s.contains(ctx, known.last, size)
@@ -260,7 +286,7 @@ func (s *Sealer) contains(ctx context.Context, c Checkpoint, size int64) error {
 // publish inserts a checkpoint that a crash has left in the memory alone.
 func (s *Sealer) publish(ctx context.Context, known recollection) error {
 	c := known.remembered
-	if known.text == nil || known.succeeded || known.last.Note != "" && c.Size <= known.last.Size {
+	if known.text == nil || known.succeeded() || known.last.Note != "" && c.Size <= known.last.Size {
 		return nil
 	}
 	return insert(ctx, s.cfg.Pool, c)
@@ -271,7 +297,7 @@ func (s *Sealer) publish(ctx context.Context, known recollection) error {
 // ledger, where others see it.
 func (s *Sealer) sign(ctx context.Context, known recollection, size int64) (Checkpoint, error) {
 	newest := known.last
-	if !known.succeeded && known.remembered.Size > newest.Size {
+	if !known.succeeded() && known.remembered.Size > newest.Size {
 		newest = known.remembered
 	}
 	upToDate := newest.Note != "" && newest.Size == size && newest.Origin == s.signer.Name()

@@ -32,6 +32,8 @@ func (m *memory) Load(context.Context) ([]byte, error) {
 	return m.text, nil
 }
 
+func (*memory) Accepted(context.Context) ([]seal.Acceptance, error) { return nil, nil }
+
 func (m *memory) Swap(_ context.Context, old, text []byte) (err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -352,10 +354,12 @@ func TestRotation(t *testing.T) {
 // An origin is for ever, but for a loss that was accepted.
 func TestOrigin(t *testing.T) {
 	t.Parallel()
-	pool, m, signer := dbtest.New(t), &memory{}, newSigner(t, origin)
+	pool, m, signer := dbtest.New(t), openDir(t, t.TempDir()), newSigner(t, origin)
 	appendCalls(t, pool, 5)
 	lost := mustSign(t, signer, 9, emptyRoot(t))
-	m.text = []byte(lost.Note)
+	if err := m.Swap(t.Context(), nil, []byte(lost.Note)); err != nil {
+		t.Fatal(err)
+	}
 	cfg := seal.Config{Pool: pool, Signer: signer, Memory: m}
 	s := newSealer(t, cfg)
 	if _, err := s.Pass(t.Context()); !errors.Is(err, seal.ErrBehind) {
@@ -374,6 +378,10 @@ func TestOrigin(t *testing.T) {
 		t.Errorf("a new origin that doesn't name what was signed: got error %v", err)
 	}
 	begin(t, pool, domain.OriginStarted{Origin: origin + "/3", Previous: lost.Note, Size: 6, Cause: "the disk is gone"})
+	if _, err := s.Pass(t.Context()); !errors.Is(err, seal.ErrInconsistent) || !strings.Contains(err.Error(), "manti seal --accept "+origin+"/3") {
+		t.Errorf("a new origin that nobody accepted: got error %v", err)
+	}
+	mustAccept(t, m, pool, seal.Claim{Origin: origin + "/3", From: -1})
 	for name, s := range map[string]*seal.Sealer{"one that runs": s, "a new process": newSealer(t, cfg)} {
 		if c := mustPass(t, s); c.Origin != origin+"/3" || c.Size != 7 {
 			t.Errorf("%s: got %v", name, c)
@@ -392,22 +400,14 @@ func TestOrigin(t *testing.T) {
 // A new origin may begin at an index that a running sealer has seen taken.
 func TestOriginWithinWhatWasSeen(t *testing.T) {
 	t.Parallel()
-	base, m := dbtest.Open(t, dbtest.Options{}), &memory{}
+	base, m := dbtest.Open(t, dbtest.Options{}), openDir(t, t.TempDir())
 	super, pool := base.Pool(t, ""), base.Pool(t, "manti_writer")
 	s := newSealer(t, seal.Config{Pool: pool, Signer: newSigner(t, origin), Memory: m})
 	appendCalls(t, pool, 5)
 	mustPass(t, s)
 	appendCalls(t, pool, 4)
 	lost := mustPass(t, s)
-	const restore = `DO $$ DECLARE part regclass; BEGIN
-			FOR part IN SELECT inhrelid FROM pg_inherits WHERE inhparent IN ('ledger.events'::regclass, 'ledger.ids'::regclass)
-				UNION ALL VALUES ('ledger.head'::regclass), ('ledger.checkpoints') LOOP
-				EXECUTE 'ALTER TABLE ' || part || ' DISABLE TRIGGER ALL';
-			END LOOP;
-		END $$;
-		DELETE FROM ledger.ids WHERE index >= 5; DELETE FROM ledger.events WHERE index >= 5; DELETE FROM ledger.checkpoints WHERE size > 5;
-		UPDATE ledger.head SET size = 5`
-	if _, err := super.Exec(t.Context(), restore); err != nil {
+	if _, err := super.Exec(t.Context(), triggersOff+cutToFive); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Pass(t.Context()); !errors.Is(err, seal.ErrBehind) {
@@ -415,6 +415,7 @@ func TestOriginWithinWhatWasSeen(t *testing.T) {
 	}
 	begin(t, super, domain.OriginStarted{Origin: origin + "/2", Previous: lost.Note, Size: 5, Cause: "the disk is gone"})
 	appendCalls(t, super, 10)
+	mustAccept(t, m, super, seal.Claim{Origin: origin + "/2", From: -1})
 	if c := mustPass(t, s); c.Origin != origin+"/2" || c.Size != 16 {
 		t.Errorf("got %v", c)
 	}

@@ -84,6 +84,7 @@ func nameOrigin(ctx context.Context, q execer, name string) (string, error) {
 // OriginStarted.
 type succession struct {
 	index int64
+	id    domain.EventID
 	event domain.OriginStarted
 }
 
@@ -105,7 +106,7 @@ func readSuccessions(ctx context.Context, q ledger.Querier, from int64) ([]succe
 			return nil, fmt.Errorf("look for new origins: %w", err)
 		}
 		if started, ok := entries[0].Event.Body.(*domain.OriginStarted); ok {
-			all = append(all, succession{index, *started})
+			all = append(all, succession{index, entries[0].Event.ID, *started})
 		}
 	}
 	return all, nil
