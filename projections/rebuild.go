@@ -61,7 +61,8 @@ const (
 // index and, in one transaction, puts the new ones in place: whoever reads sees
 // the old rows or the new ones. Nobody waits for it but those who read or fold
 // this projection, for the moment of the swap. What an interrupted rebuild left
-// is replaced; of two at once, one may fail.
+// is replaced; of two at once, one may fail. The new tables take over the rights
+// on the old ones; ErrDependents if something of somebody's stands on those.
 //
 // Events that couldn't be folded before and can be now are in the new rows.
 func Rebuild(ctx context.Context, b db.Beginner, p *Projection, cfg RebuildConfig) (Rebuilt, error) {
@@ -74,6 +75,9 @@ func Rebuild(ctx context.Context, b db.Beginner, p *Projection, cfg RebuildConfi
 
 func rebuild(ctx context.Context, b db.Beginner, p *Projection, cfg RebuildConfig) (Rebuilt, error) {
 	next := p.in(shadow)
+	if err := db.InTx(ctx, b, db.TxOptions{}, p.refuseDependents); err != nil {
+		return Rebuilt{}, err
+	}
 	if err := db.InTx(ctx, b, db.TxOptions{Retries: rebuildRetries}, next.begin); err != nil {
 		return Rebuilt{}, fmt.Errorf("make tables: %w", err)
 	}
@@ -212,7 +216,7 @@ func (s *swap) replace(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	if err := s.p.eachTable(ctx, tx, `SELECT projections.swap_shadow($1)`); err != nil {
-		return err
+		return refusedDrop(err)
 	}
 	const move = `WITH gone AS (DELETE FROM projections.checkpoints WHERE name = $2 RETURNING version, index, digest)
 		UPDATE projections.checkpoints c SET version = gone.version, index = gone.index, digest = gone.digest, updated_at = clock_timestamp()
