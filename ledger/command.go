@@ -28,6 +28,11 @@ type Decide func(ctx context.Context, tx pgx.Tx, now time.Time) ([]domain.Event,
 // command that derives its ids from what it is about has been done before.
 var ErrExists = errors.New("ledger: there is an event with this id")
 
+// ErrUnfolded: a command did nothing, because a projection that it reads could
+// not take what would have been appended. Others' events are parked then; a
+// command's own are not appended, so that nobody takes it for done.
+var ErrUnfolded = errors.New("nothing was done, because a projection can't take what would have been recorded (see what was changed in its table; `manti rebuild` with --replace makes it anew)")
+
 // commandRetries is how often a command begins anew after a deadlock.
 const commandRetries = 3
 
@@ -40,7 +45,7 @@ const commandRetries = 3
 // milliseconds.
 //
 // Errors are decide's own, ErrRefused or ErrExists for events that can't be
-// appended, ErrFrozen, and ErrOutage. With db.ErrCommitUnknown it may have
+// appended, ErrUnfolded for those that can't be folded, ErrFrozen, and ErrOutage. With db.ErrCommitUnknown it may have
 // happened: ask Get for an id.
 func (l *Ledger) Command(ctx context.Context, reads []Projection, decide Decide) ([]Entry, error) {
 	reads = slices.SortedFunc(slices.Values(reads), func(a, b Projection) int { return cmp.Compare(a.Name(), b.Name()) })
@@ -117,7 +122,11 @@ func (a *appender) decide(ctx context.Context, reads []Projection, decide Decide
 	for i := range rows {
 		entries[i] = Entry{Index: first + int64(i), RecordedAt: a.at, Event: events[i], Canonical: bytes.Clone(rows[i].Canonical)}
 	}
-	return entries, a.fold(ctx, reads)
+	err = a.fold(ctx, reads)
+	if _, ofFold := errors.AsType[*FoldError](err); ofFold && !db.IsOutage(err) {
+		err = fmt.Errorf("%w: %w", ErrUnfolded, err)
+	}
+	return entries, err
 }
 
 // fold brings the projections to the end, in the order of their names.

@@ -157,7 +157,7 @@ func TestCommandIsAllOrNothing(t *testing.T) {
 		{name: "an id that is there", events: []domain.Event{org(newID[domain.EventID]()), org(there)}, want: ledger.ErrExists},
 		{name: "supersedes nothing", events: []domain.Event{org(newID[domain.EventID]()), {ID: newID[domain.EventID](), Body: superseding(newID[domain.EventID]())}}, want: ledger.ErrRefused},
 		{name: "the fold of another version", reads: names{version: 2}, events: []domain.Event{org(newID[domain.EventID]())}, want: ledger.ErrRebuild},
-		{name: "a fold that fails", reads: names{version: 1, fails: &fails}, events: []domain.Event{org(newID[domain.EventID]())}, want: nil},
+		{name: "a fold that fails", reads: names{version: 1, fails: &fails}, events: []domain.Event{org(newID[domain.EventID]())}, want: ledger.ErrUnfolded},
 	}
 	pool := withNames(t)
 	l := ledger.New(pool)
