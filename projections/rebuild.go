@@ -64,7 +64,9 @@ const (
 // is replaced; of two at once, one may fail. The new tables take over the rights
 // on the old ones; ErrDependents if something of somebody's stands on those.
 //
-// Events that couldn't be folded before and can be now are in the new rows.
+// Events that couldn't be folded before and can be now are in the new rows. Live
+// rows of more events than the ledger has are ErrAhead; only Replace replaces them,
+// and only once nobody waits for the ledger to be recovered.
 func Rebuild(ctx context.Context, b db.Beginner, p *Projection, cfg RebuildConfig) (Rebuilt, error) {
 	done, err := rebuild(ctx, b, p, cfg)
 	if err != nil {
@@ -75,6 +77,9 @@ func Rebuild(ctx context.Context, b db.Beginner, p *Projection, cfg RebuildConfi
 
 func rebuild(ctx context.Context, b db.Beginner, p *Projection, cfg RebuildConfig) (Rebuilt, error) {
 	next := p.in(shadow)
+	if err := db.InTx(ctx, b, db.TxOptions{}, refuseAhead{p, cfg.Replace}.run); err != nil {
+		return Rebuilt{}, err
+	}
 	if err := db.InTx(ctx, b, db.TxOptions{}, p.refuseDependents); err != nil {
 		return Rebuilt{}, err
 	}
@@ -165,7 +170,7 @@ func (s *swap) run(ctx context.Context, tx pgx.Tx) error {
 	var err error
 	s.done.Index, err = meet(ctx, tx, s.p, s.shadow)
 	switch {
-	case errors.Is(err, ledger.ErrRebuild):
+	case errors.Is(err, ledger.ErrRebuild), errors.Is(err, ErrAhead) && s.cfg.Replace:
 		s.done.Compared = false
 		s.done.Index, err = lockBoth(ctx, tx, s.p, s.shadow)
 	case err == nil:
@@ -239,6 +244,9 @@ func meet(ctx context.Context, tx pgx.Tx, live, shadow *Projection) (int64, erro
 	a, err := ledger.Advance(ctx, tx, live, ledger.BatchEntries)
 	if err != nil {
 		return 0, err
+	}
+	if a.Index > a.Size {
+		return 0, aheadBy(a)
 	}
 	b, err := ledger.Advance(ctx, tx, shadow, ledger.BatchEntries)
 	if err != nil {

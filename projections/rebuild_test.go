@@ -130,6 +130,41 @@ func TestRebuildAfterAnotherVersion(t *testing.T) {
 	b.checkInvariants(t)
 }
 
+// Rows of events that the ledger has lost are refused at once, and replaced only
+// if asked to and if nobody has frozen the ledger for its recovery.
+func TestRebuildOfALedgerThatIsBehind(t *testing.T) {
+	t.Parallel()
+	b, w := filled(t)
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := b.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, p := range []*projections.Projection{projections.Balances(), projections.Keys()} {
+		want := b.rows(t, p.Name())
+		exec(`UPDATE projections.checkpoints SET index = index + 1 WHERE name = '` + p.Name() + `'`)
+		if _, err := projections.Rebuild(t.Context(), b.pool, p, projections.RebuildConfig{}); !errors.Is(err, projections.ErrAhead) {
+			t.Errorf("%s: rebuild says %v", p.Name(), err)
+		}
+		exec(`UPDATE ledger.head SET frozen = true, reason = 'ledger behind: a test'`)
+		if _, err := projections.Rebuild(t.Context(), b.pool, p, projections.RebuildConfig{Replace: true}); !errors.Is(err, projections.ErrAhead) {
+			t.Errorf("%s: replacing while the ledger is frozen says %v", p.Name(), err)
+		}
+		exec(`UPDATE ledger.head SET frozen = false, reason = NULL`)
+		done, err := projections.Rebuild(t.Context(), b.pool, p, projections.RebuildConfig{Replace: true})
+		if err != nil || done.Compared {
+			t.Errorf("%s: replacing says %+v, %v", p.Name(), done, err)
+		}
+		if diff := cmp.Diff(want, b.rows(t, p.Name())); diff != "" {
+			t.Error(diff)
+		}
+	}
+	b.append(t, w.call())
+	b.catchUp(t, projections.All()...)
+	b.checkInvariants(t)
+}
+
 // While some append and others fold, rebuilds find no difference.
 func TestRebuildBesideAppendsAndFolds(t *testing.T) {
 	t.Parallel()

@@ -38,6 +38,9 @@ func rebuild(ctx context.Context, inv invocation) error {
 			if errors.Is(err, projections.ErrDiverged) {
 				return fmt.Errorf("%w. They were left as they are: find out who wrote them, then `manti rebuild %s --replace`", err, p.Name())
 			}
+			if errors.Is(err, projections.ErrAhead) {
+				return fmt.Errorf("%w: `manti recover` first; if its loss is accepted, `manti rebuild %s --replace`", err, p.Name())
+			}
 			if err != nil {
 				return err
 			}
