@@ -30,7 +30,7 @@ func commands() []command {
 		{"restore", "FILE [--check] [--data DIRECTORY]", "read a backup into an empty database, of the same or another version of Postgres", restore},
 		{"replay", "NAME --at INDEX|TIME [--json]", "show balances, usage, keys, orgs, prices or requests as they were at a moment", replay},
 		{"receipt", "ID [--private]", "print the receipt of a call: the proof that it is in the ledger", receiptOf},
-		{"seal", "[--once] [--data DIRECTORY]", "sign checkpoints of the ledger, apart from any gateway", sealLedger},
+		{"seal", "[--once | --accept ORIGIN [--from INDEX]] [--data DIRECTORY]", "sign checkpoints of the ledger, apart from any gateway; --accept: go on after a loss that you accepted", sealLedger},
 		{"seal keygen", "[--origin NAME]", "make a signer key for MANTI_SEAL_KEY", sealKeygen},
 		{"seal key", "[--origin NAME] [--data DIRECTORY]", "print the verifier key, to hand out", sealKey},
 		{"verify", "[--against FILE|DIR|URL] [--since INDEX|TIME] [--sample N|P%] | --receipt FILE --key KEY", "recompute the whole ledger and name what is wrong, or check a receipt offline", verify},

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -40,7 +38,7 @@ func recoverLedger(ctx context.Context, inv invocation) error {
 		dirs = append(dirs, dir)
 		return nil
 	})
-	against := flags.String("against", "", "the last signed checkpoint: a file, or a directory like $MANTI_CHECKPOINTS, which is the default")
+	against := flags.String("against", "", "the last signed checkpoint: a file, a directory like $MANTI_CHECKPOINTS, which is the default, or a URL")
 	dry := flags.Bool("dry-run", false, "say what would be done, and do nothing")
 	accept := flags.Bool("accept-loss", false, "go on without what nobody holds: the ledger begins a new origin, with an event that says so")
 	cause := flags.String("cause", "", "with --accept-loss: why, in words; it stands in the ledger for ever")
@@ -53,10 +51,7 @@ func recoverLedger(ctx context.Context, inv invocation) error {
 	}
 	return withBareDatabase(ctx, inv, *data, func(cfg Config, pool *pgxpool.Pool) (err error) {
 		r := recovering{out: inv.io.out, pool: pool}
-		if *against == "" {
-			*against = cfg.checkpointsDir()
-		}
-		if err := r.recall(ctx, *against); err != nil {
+		if err := r.recall(ctx, &cfg, *against); err != nil {
 			return err
 		}
 		if len(dirs) == 0 {
@@ -73,27 +68,39 @@ func recoverLedger(ctx context.Context, inv invocation) error {
 		defer func() { _ = r.Close() }() // only read
 		r.describe()
 		switch {
-		case *dry && r.Whole():
-			return nil
 		case *dry:
-			return errIncomplete
+			return r.leave()
 		case !r.Needed():
 			return r.agree(ctx)
 		case r.Whole():
 			return r.refill(ctx)
 		case *accept:
-			return r.accept(ctx, *cause)
+			return r.accept(ctx, &cfg, *cause)
 		}
 		if err := r.Freeze(ctx); err != nil {
 			return err
 		}
-		return errIncomplete
+		now := "is frozen now"
+		if r.Head.Frozen {
+			now = "stays frozen"
+		}
+		return fmt.Errorf("%w. It %s; calls go on into the spools.\n%s", errIncomplete, now, whatNext)
 	})
 }
 
-// errIncomplete is what an operator must decide on.
-var errIncomplete = errors.New("the ledger can't be made what it was from these spools. It stays frozen; calls go on into the spools.\n" +
-	"Look for further spools and give them all with --spool; or a later backup. If there are none, --accept-loss --cause TEXT begins a new origin: what is at hand is appended behind it")
+// errIncomplete is what an operator must decide on, whatNext how.
+var errIncomplete = errors.New("the ledger can't be made what it was from these spools")
+
+const whatNext = "Look for further spools and give them all with --spool; or a later backup. If there are none, --accept-loss --cause TEXT begins a new origin: what is at hand is appended behind it"
+
+// leave ends a dry run.
+func (r *recovering) leave() error {
+	if !r.Whole() {
+		return fmt.Errorf("%w. Nothing was changed.\n%s", errIncomplete, whatNext)
+	}
+	_, err := fmt.Fprintln(r.out, "Nothing was changed.")
+	return err
+}
 
 // withBareDatabase opens the database as it is, which may be empty.
 func withBareDatabase(ctx context.Context, inv invocation, data string, work func(Config, *pgxpool.Pool) error) error {
@@ -124,8 +131,10 @@ func withBareDatabase(ctx context.Context, inv invocation, data string, work fun
 	return work(cfg, pool)
 }
 
-// recall finds out the ledger's names, and what is remembered outside of it.
-func (r *recovering) recall(ctx context.Context, path string) error {
+// recall finds out the ledger's names, and what is remembered outside of it: by
+// the file, directory or URL that was named, which must have it, else by what this
+// machine remembers.
+func (r *recovering) recall(ctx context.Context, cfg *Config, against string) error {
 	first, err := seal.FirstOrigin(ctx, r.pool)
 	if err != nil {
 		return err
@@ -136,28 +145,44 @@ func (r *recovering) recall(ctx context.Context, path string) error {
 	if first != "" {
 		r.origins = append([]string{first}, r.origins...)
 	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		path = filepath.Join(path, "checkpoint")
+	o := verifyOptions{against: against}
+	outside, err := o.outside(ctx, cfg)
+	if err != nil {
+		return err
 	}
-	text, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
+	if outside.note == nil {
 		if last, err := seal.Latest(ctx, r.pool); err == nil {
 			r.previous = last.Note
 		}
 		return nil
 	}
+	keys, err := o.keys(ctx, cfg, r.pool, outside)
 	if err != nil {
-		return fmt.Errorf("read the checkpoint: %w", err)
+		return err
 	}
-	c, err := seal.ParseCheckpoint(text)
+	c, err := r.open(outside, keys)
 	if err != nil {
-		return fmt.Errorf("read the checkpoint %s: %w", path, err)
+		return fmt.Errorf("read the checkpoint of %s: %w", outside.source, err)
 	}
-	r.previous = string(text)
+	r.previous = string(outside.note)
 	if n := len(r.origins); n == 0 || !slices.Contains(r.origins[:n-1], c.Origin) {
 		r.outside = &c
 	}
 	return nil
+}
+
+// open reads an outside checkpoint, and verifies it if a key is at hand: who may
+// write where it stands must not decide what the ledger was.
+func (r *recovering) open(outside outsideCheckpoint, keys seal.Keys) (seal.Checkpoint, error) {
+	if keys.Len() == 0 {
+		fmt.Fprintf(r.out, "The signature of the checkpoint of %s isn't verified: no key is at hand (MANTI_SEAL_KEY, MANTI_SEAL_OLD_KEYS).\n", outside.source)
+		return seal.ParseCheckpoint(outside.note)
+	}
+	c, err := seal.Open(outside.note, keys)
+	if errors.Is(err, seal.ErrUnknownKey) {
+		return c, fmt.Errorf("no key at hand has signed it (if it is genuine, set MANTI_SEAL_OLD_KEYS to the key of its sealer): %w", err)
+	}
+	return c, err
 }
 
 // startedOrigins are the names of the origins that the ledger has begun.
@@ -212,10 +237,13 @@ func (r *recovering) describe() {
 		say("Entry %d was event %s.", u.Index, u.ID)
 	}
 	if r.Unplaced > 0 {
-		say("%d events at hand are not in the ledger and can't have their old places.", r.Unplaced)
+		say("%d events at hand are not in the ledger and, as things are, can't have their old places: they would be appended at new ones.", r.Unplaced)
 	}
 	for _, err := range r.Damage {
 		say("Damaged: %v", err)
+	}
+	if len(r.Damage) > 0 && len(r.Missing) > 0 {
+		say("What is missing may have stood in what is damaged: put whole copies of these files in place first, if there are any.")
 	}
 }
 
@@ -246,12 +274,12 @@ func (r *recovering) refill(ctx context.Context) error {
 }
 
 // accept puts back what can be, begins a new origin and goes on.
-func (r *recovering) accept(ctx context.Context, cause string) error {
-	first := "manti/ledger"
-	if len(r.origins) > 0 {
-		first = r.origins[0]
+func (r *recovering) accept(ctx context.Context, cfg *Config, cause string) error {
+	names := r.origins
+	if c, err := seal.ParseCheckpoint([]byte(r.previous)); err == nil {
+		names = append(slices.Clip(names), c.Origin)
 	}
-	loss := ledger.Loss{Author: operator(), Origin: fmt.Sprintf("%s#%d", first, max(len(r.origins), 1)+1), Previous: r.previous, Cause: cause}
+	loss := ledger.Loss{Author: operator(), Origin: originAfter(names...), Previous: r.previous, Cause: cause}
 	if err := seal.CheckOrigin(loss.Origin); err != nil {
 		return err
 	}
@@ -261,14 +289,20 @@ func (r *recovering) accept(ctx context.Context, cause string) error {
 	if err := r.Refill(ctx); err != nil {
 		return err
 	}
+	if r.outside != nil && r.outside.Size <= r.lossBegins() {
+		if err := r.agree(ctx); err != nil {
+			return fmt.Errorf("what is not lost was changed; the ledger stays frozen: %w", err)
+		}
+	}
 	place, err := r.BeginAnew(ctx, loss)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(r.out, "The loss is accepted: from index %d on the ledger is %s.\n", place.Index, loss.Origin)
+	r.remember(ctx, cfg, loss.Origin)
 	for _, p := range r.Ahead {
 		if p.Index > r.Head.Size {
-			fmt.Fprintf(r.out, "The projection %s has folded entries that are gone: `manti rebuild %s`.\n", p.Name, p.Name)
+			fmt.Fprintf(r.out, "The projection %s has folded entries that are gone: `manti rebuild %s --replace`.\n", p.Name, p.Name)
 		}
 	}
 	return r.finish(ctx)

@@ -25,11 +25,16 @@ const sealConns = 2
 func sealLedger(ctx context.Context, inv invocation) error {
 	flags := newFlags(inv)
 	once := flags.Bool("once", false, "seal what is there now, say so and stop")
+	accept := flags.String("accept", "", "remember in MANTI_CHECKPOINTS that you accepted the loss after which the ledger began this origin (manti recover --accept-loss), and stop; sealers go on then")
+	from := flags.Int64("from", -1, "with --accept: the first index at which the ledger isn't what it was, as manti recover said")
 	data := dataFlag(flags)
 	if err := parseFlags(flags, inv); err != nil {
 		return err
 	}
 	return withLedger(ctx, inv, *data, func(cfg Config, pool *pgxpool.Pool, log *slog.Logger) error {
+		if *accept != "" {
+			return acceptOrigin(ctx, inv.io.out, pool, &cfg, seal.Claim{Origin: *accept, From: *from})
+		}
 		s, err := newSealer(cfg, pool, log)
 		if err != nil {
 			return err

@@ -157,10 +157,13 @@ func (e *evidence) Tile(ctx context.Context, path string) (data []byte, err erro
 	return data, err
 }
 
-// Keys are the verifier keys that are known here.
+// Keys are the verifier keys that are known here: the signer's own under the names
+// that the ledger has and had, the present one first, and the old ones.
 func (e *evidence) Keys() []string {
 	var keys seal.Keys
-	if e.signer != nil {
+	if live := e.live.Load(); e.signer != nil && live != nil {
+		keys = live.sealer.Keys()
+	} else if e.signer != nil {
 		keys = keys.With(e.signer)
 	}
 	return keys.Add(e.keys).Texts()

@@ -118,7 +118,7 @@ func (o *verifyOptions) run(ctx context.Context, inv invocation) error {
 	if o.cfg.Keys, err = o.keys(ctx, &cfg, pool, outside); err != nil {
 		return err
 	}
-	o.cfg.Pool, o.cfg.Outside, o.cfg.OutsideSource = pool, outside.note, outside.source
+	o.cfg.Pool, o.cfg.Outside, o.cfg.OutsideSource, o.cfg.Accepted = pool, outside.note, outside.source, outside.accepted
 	o.cfg.Spools = o.spoolDirs(&cfg)
 	o.cfg.Progress = verifyProgress(inv)
 	defer debug.SetGCPercent(debug.SetGCPercent(moreHeap))

@@ -21,6 +21,8 @@ import (
 type outsideCheckpoint struct {
 	note   []byte // nil if there is none
 	source string
+	// accepted are the losses that an outside memory says were accepted.
+	accepted []seal.Acceptance
 }
 
 // outside reads the checkpoint of --against, or of the directory in which this
@@ -31,15 +33,33 @@ func (o *verifyOptions) outside(ctx context.Context, cfg *Config) (outsideCheckp
 		source, optional = cfg.checkpointsDir(), true
 	}
 	note, err := readCheckpoint(ctx, source)
+	accepted, acceptedErr := readAccepted(ctx, source, cfg.checkpointsDir())
 	switch {
+	case acceptedErr != nil:
+		return outsideCheckpoint{}, acceptedErr
 	case optional && (errors.Is(err, os.ErrNotExist) || err == nil && note == nil):
-		return outsideCheckpoint{}, nil
+		return outsideCheckpoint{accepted: accepted}, nil
 	case err != nil:
 		return outsideCheckpoint{}, fmt.Errorf("read the checkpoint of %s: %w", source, err)
 	case note == nil:
 		return outsideCheckpoint{}, fmt.Errorf("there is no checkpoint in %s", source)
 	}
-	return outsideCheckpoint{note, source}, nil
+	return outsideCheckpoint{note, source, accepted}, nil
+}
+
+// readAccepted reads what was accepted from the first that is a directory.
+func readAccepted(ctx context.Context, places ...string) ([]seal.Acceptance, error) {
+	for _, place := range places {
+		if info, err := os.Stat(place); err != nil || !info.IsDir() {
+			continue
+		}
+		dir, err := seal.OpenDir(place)
+		if err != nil {
+			return nil, err
+		}
+		return dir.Accepted(ctx)
+	}
+	return nil, nil
 }
 
 const (
@@ -96,30 +116,20 @@ func (o *verifyOptions) keys(ctx context.Context, cfg *Config, pool *pgxpool.Poo
 		}
 		return keys, nil
 	}
-	keys, err := oldKeys(cfg)
-	if err != nil {
-		return keys, err
-	}
-	signer, err := ownSigner(cfg)
-	if err != nil || signer == nil {
-		return keys, err
-	}
 	origins, err := checkpointOrigins(ctx, pool)
 	if err != nil {
-		return keys, err
+		return seal.Keys{}, err
 	}
-	if c, err := seal.ParseCheckpoint(outside.note); err == nil {
-		origins = append(origins, c.Origin)
+	notes := [][]byte{outside.note}
+	for _, a := range outside.accepted {
+		notes = append(notes, []byte(a.Previous), []byte(a.Kept))
 	}
-	keys = keys.With(signer)
-	for _, origin := range origins {
-		as, err := signer.As(origin)
-		if err != nil {
-			continue // no name that anything of ours signs under
+	for _, note := range notes {
+		if c, err := seal.ParseCheckpoint(note); err == nil {
+			origins = append(origins, c.Origin)
 		}
-		keys = keys.With(as)
 	}
-	return keys, nil
+	return signersOf(cfg, origins...)
 }
 
 // ownSigner is the configured signer key, nil if there is none. Unlike a server's

@@ -55,6 +55,12 @@ func (v *verifyVerdict) exit() int {
 }
 
 func (v *verifyVerdict) whyNotProven() string {
+	if len(v.Unaccepted) > 0 {
+		return fmt.Sprintf("the ledger says that it began %s after a loss, which is accepted nowhere outside the database. If you accepted it, `manti seal --accept ORIGIN` where MANTI_CHECKPOINTS is; else that event is forged", strings.Join(v.Unaccepted, ", "))
+	}
+	if v.Unsigned != "" {
+		return "the loss is accepted, but nothing is signed under " + v.Unsigned + " yet: a sealer does so within seconds"
+	}
 	if v.Outside < 0 {
 		return "there is no checkpoint from outside the database (--against, MANTI_CHECKPOINTS)"
 	}

@@ -18,7 +18,11 @@ import (
 type root struct {
 	seal.Checkpoint
 	outside bool
-	holds   bool
+	// accepted: it isn't in the database, but what an operator has accepted.
+	accepted bool
+	// signed: a known key has signed it.
+	signed bool
+	holds  bool
 }
 
 // readCheckpoints reads those in the database and the one from outside it, and
@@ -37,6 +41,7 @@ func (r *run) readCheckpoints(ctx context.Context, tx pgx.Tx) error {
 	if err := r.readOutside(); err != nil {
 		return err
 	}
+	r.readAccepted()
 	slices.SortStableFunc(r.roots, func(a, b root) int { return cmp.Compare(a.Size, b.Size) })
 	r.compareRoots() // with the empty tree
 	return nil
@@ -54,7 +59,7 @@ func (r *run) readCheckpoint(size int64, note string) {
 		finding.Column, finding.Problem = "size", "is not that of its note"
 		finding.Expected, finding.Found = fmt.Sprint(c.Size), fmt.Sprint(size)
 	default:
-		r.roots = append(r.roots, root{Checkpoint: c})
+		r.roots = append(r.roots, root{Checkpoint: c, signed: r.cfg.Keys.Len() > 0})
 		return
 	}
 	r.found.add(finding)
@@ -81,13 +86,16 @@ func (r *run) readOutside() error {
 	if err != nil {
 		return fmt.Errorf("the checkpoint of %s: %w", r.cfg.OutsideSource, err)
 	}
+	if r.isReplaced(c) {
+		return nil
+	}
 	r.report.Outside, r.report.OutsideSource = c.Size, r.cfg.OutsideSource
 	if c.Size > r.head.Size {
 		r.found.addMany(Finding{Index: r.head.Size, Through: c.Size - 1, Table: tableEvents,
 			Problem: "missing: the ledger is behind the checkpoint from outside, as after the restore of an older copy"}, c.Size-r.head.Size)
 		return nil
 	}
-	r.roots = append(r.roots, root{Checkpoint: c, outside: true})
+	r.roots = append(r.roots, root{Checkpoint: c, outside: true, signed: r.cfg.Keys.Len() > 0})
 	return nil
 }
 
@@ -100,6 +108,9 @@ func (r *run) compareRoots() {
 			continue
 		}
 		c.holds = true
+		if c.accepted {
+			continue
+		}
 		r.report.Sealed = max(r.report.Sealed, c.Size)
 		if !c.outside {
 			r.report.Checkpoints++
@@ -115,6 +126,10 @@ func (r *run) rootDiffers(c *root) {
 	if c.outside {
 		f.Table, f.Column = tableEvents, ""
 		f.Problem = "the tree is not that of the checkpoint from outside: one of these events was changed, or the ledger is another"
+	}
+	if c.accepted {
+		f.Table, f.Column = tableEvents, ""
+		f.Problem = "the tree is not what it was when the loss was accepted, or before: one of these events was changed"
 	}
 	r.found.add(f)
 }

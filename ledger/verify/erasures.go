@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -44,11 +43,7 @@ func (r *run) notice(index int64, at time.Time, e domain.Event) {
 	case *domain.RejectionAnswered:
 		r.answers[b.Digest] = answer{index, e.ID}
 	case *domain.OriginStarted:
-		r.begunAnew = at
-		r.note(fmt.Sprintf("origin %s began at event %d after a loss that %s accepted: %s", b.Origin, index, e.Author, b.Cause))
-		for _, m := range b.Missing {
-			r.note(fmt.Sprintf("events %d to %d of the origin before were not recovered", m.From, m.To-1))
-		}
+		r.noticeOrigin(index, at, e, b)
 	}
 }
 

@@ -120,7 +120,9 @@ type book struct {
 	super    *pgxpool.Pool
 	signer   *seal.Signer
 	keys     seal.Keys
-	outside  []byte // the last checkpoint
+	memory   *seal.Dir
+	outside  []byte            // the last checkpoint
+	accepted []seal.Acceptance // the losses that the operator accepted
 }
 
 func newSigner(t testing.TB) *seal.Signer {
@@ -144,6 +146,10 @@ func newBook(t testing.TB) *book {
 	b := &book{database: dbtest.Open(t, dbtest.Options{}), signer: newSigner(t)}
 	b.keys = seal.Keys{}.With(b.signer)
 	b.super = b.database.Pool(t, "")
+	var err error
+	if b.memory, err = seal.OpenDir(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
 	l := ledger.New(b.database.Pool(t, db.RoleWriter))
 	var calls []domain.Encoded
 	for range plainEvents {
@@ -168,6 +174,7 @@ func newBook(t testing.TB) *book {
 	} {
 		mustAppend(t, l, encode(t, domain.Event{Author: "operator:me", Body: body}))
 	}
+	b.accept(t, origin)
 	b.exec(t, `CREATE TABLE public.kept AS SELECT * FROM ledger.erasable WHERE index = 17`)
 	b.exec(t, `DELETE FROM ledger.erasable WHERE index = $1`, forgotten)
 	b.reject(t, l)
@@ -191,6 +198,18 @@ func (b *book) reject(t testing.TB, l *ledger.Ledger) {
 	answer := encode(t, domain.Event{Author: "operator:me", Body: &domain.RejectionAnswered{Digest: hex.EncodeToString(digest[:]), Cause: "sent twice"}})
 	mustAppend(t, l, answer)
 	b.exec(t, `INSERT INTO ledger.answers (digest, by) VALUES ($1, $2)`, digest[:], [16]byte(answer.ID))
+}
+
+// accept is the operator's word, outside of the database, that an origin may begin.
+func (b *book) accept(t testing.TB, name string) {
+	t.Helper()
+	if _, err := b.memory.Accept(t.Context(), b.super, seal.Claim{Origin: name, From: -1, Keys: b.keys}); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if b.accepted, err = b.memory.Accepted(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (b *book) exec(t testing.TB, statement string, args ...any) {
@@ -269,7 +288,7 @@ func sealed(t testing.TB, q *pgxpool.Pool, signer *seal.Signer) seal.Checkpoint 
 
 // config is what an auditor of the book verifies with.
 func (b *book) config(pool *pgxpool.Pool) verify.Config {
-	return verify.Config{Pool: pool, Keys: b.keys, Outside: b.outside, OutsideSource: "the test", Workers: 2}
+	return verify.Config{Pool: pool, Keys: b.keys, Outside: b.outside, OutsideSource: "the test", Accepted: b.accepted, Workers: 2}
 }
 
 // check verifies the book's own database.

@@ -65,7 +65,9 @@ func (b *book) attack(t *testing.T, outside []byte, statements, after []string) 
 		}
 	}
 	cfg := b.config(nil)
-	cfg.Outside = outside
+	if cfg.Outside = outside; outside == nil {
+		cfg.Accepted = nil
+	}
 	r, err := verify.RunIn(t.Context(), tx, cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -151,6 +151,11 @@ type Report struct {
 	// OutsideSource says whence; -1 if there was none.
 	Outside       int64  `json:"outside"`
 	OutsideSource string `json:"outside_source,omitempty"`
+	// Unaccepted are origins that the ledger has begun and no outside memory has
+	// accepted; Unsigned is the one that was accepted and under which nothing is
+	// signed yet, if that is so.
+	Unaccepted []string `json:"unaccepted_origins,omitempty"`
+	Unsigned   string   `json:"unsigned_origin,omitempty"`
 	// Keys is how many keys signatures were checked with.
 	Keys int `json:"keys"`
 	// Erased is how many events have lost their erasable part by an event that
@@ -174,8 +179,11 @@ type Report struct {
 }
 
 // Proven reports whether a restored backup and a forged checkpoint can be
-// excluded: a checkpoint from outside the database, signed by a known key, holds.
-func (r *Report) Proven() bool { return r.Wrong == 0 && r.Keys > 0 && r.Outside >= 0 }
+// excluded: a checkpoint from outside the database, signed by a known key, holds,
+// and all origins that the ledger has begun were accepted there.
+func (r *Report) Proven() bool {
+	return r.Wrong == 0 && r.Keys > 0 && r.Outside >= 0 && len(r.Unaccepted) == 0
+}
 
 // count is how much is wrong with a table.
 func (f *findings) count(table string) (n int64) {

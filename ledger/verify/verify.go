@@ -29,6 +29,9 @@ type Config struct {
 	// people where it was.
 	Outside       []byte
 	OutsideSource string
+	// Accepted are the losses that were accepted, as the outside memory has them.
+	// An origin that began without being among them leaves the report not Proven.
+	Accepted []seal.Acceptance
 	// Since is the first event of which everything is checked, rounded down to a
 	// multiple of 256; SinceTime, if set, is the same by recorded_at. Of those
 	// before, the leaf as it is stored goes into the tree.
@@ -78,8 +81,9 @@ type run struct {
 	// that settled rejected records, by digest.
 	forgotten map[int64]bool
 	answers   map[string]answer
-	// begunAnew is when the ledger's last origin began after a loss that was
-	// accepted: places that spools know from before are void.
+	// begun are the origins that the ledger has begun. begunAnew is when the last of
+	// those began that were accepted: places that spools know from before are void.
+	begun     []newOrigin
 	begunAnew time.Time
 	ranges    []chunkRange
 
@@ -134,7 +138,7 @@ func (r *run) all(ctx context.Context) error {
 // verify does all of it on a session.
 func (r *run) verify(ctx context.Context, s *session, spools []spoolState) error {
 	main := s.txs[0]
-	for _, step := range []func(context.Context, pgx.Tx) error{r.readHead, r.readColumns, r.readCheckpoints, r.readNotices, r.plan, r.schema} {
+	for _, step := range []func(context.Context, pgx.Tx) error{r.readHead, r.readColumns, r.readNotices, r.readCheckpoints, r.plan, r.schema} {
 		if err := step(ctx, main); err != nil {
 			return err
 		}
@@ -147,7 +151,7 @@ func (r *run) verify(ctx context.Context, s *session, spools []spoolState) error
 		return err
 	}
 	for _, step := range []func(context.Context, pgx.Tx) error{
-		r.checkIDs, r.checkHead, r.strayTiles, r.checkSupersedes, r.checkErasures, r.checkRejected, r.checkOutside, r.sample,
+		r.checkIDs, r.checkHead, r.strayTiles, r.checkSupersedes, r.checkErasures, r.checkRejected, r.checkOutside, r.checkOrigins, r.sample,
 	} {
 		if err := step(ctx, main); err != nil {
 			return err

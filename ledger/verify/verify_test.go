@@ -166,6 +166,10 @@ func TestShippedRecordsAreInTheLedger(t *testing.T) {
 	}
 	// An operator accepts the loss: places from before are void, events aren't.
 	mustAppend(t, l, encode(t, domain.Event{Author: "operator:me", Body: &domain.OriginStarted{Origin: origin + "#2", Size: 314, Cause: "a test"}}))
+	if r := b.check(t, with); len(r.Findings) != 3 || len(r.Unaccepted) != 1 {
+		t.Errorf("after a loss that nobody accepted:\n%s", lines(r))
+	}
+	b.accept(t, origin+"#2")
 	if r := b.check(t, with); len(r.Findings) != 1 || r.Findings[0].Index != verify.NoIndex {
 		t.Errorf("after a loss that was accepted:\n%s", lines(r))
 	}
