@@ -264,13 +264,54 @@ func TestRestoreDrill(t *testing.T) {
 	if r.status != 1 || !missing.MatchString(r.out) || !strings.Contains(r.err, "It stays frozen") {
 		t.Errorf("recover without the spool: %d\n%s%s", r.status, r.out, r.err)
 	}
-	if out := manti(t, d.env, "recover", "--dry-run"); !strings.Contains(out, "The spools hold the entries") {
+	if out := manti(t, d.env, "recover", "--dry-run"); !strings.Contains(out, "The spools hold the entries") || !strings.Contains(out, "Nothing was changed.") {
 		t.Errorf("recover --dry-run:\n%s", out)
 	}
+	d.refused(t, empty)
 	if s := call(t.Context(), "http://"+d.p.addr, key, ask{"/v1/messages", quickModel, false}, "with a key that the ledger has lost"); !s.whole {
 		t.Errorf("a call with the key that was made after the backup: %+v", s)
 	}
 	d.recovered(t, before)
+}
+
+// refused runs what must end with an error, and leave the ledger as it is: frozen.
+func (d *drill) refused(t *testing.T, empty string) {
+	t.Helper()
+	checkpoints, none := filepath.Join(d.data, "checkpoints"), folder(t)
+	forged := filepath.Join(none, "forged")
+	text, err := os.ReadFile(filepath.Join(checkpoints, "checkpoint"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitN(string(text), "\n", 3)
+	if err := os.WriteFile(forged, []byte(lines[0]+"\n1\n"+lines[2]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name string
+		env  environment
+		args []string
+		want string
+	}{
+		{"a dry run without the spool", d.env, []string{"recover", "--dry-run", "--spool", empty}, "Nothing was changed."},
+		{"no such checkpoint", d.env, []string{"recover", "--against", filepath.Join(none, "nope")}, "no such file"},
+		{"a directory without one", d.env, []string{"recover", "--against", none}, "there is no checkpoint in"},
+		{"a forged one", d.env, []string{"recover", "--against", forged}, "no key at hand has signed it"},
+		{"one that isn't signed by the key at hand", d.env.with("MANTI_SEAL_KEY", strings.TrimSpace(manti(t, nil, "seal", "keygen"))), []string{"recover"}, "no key at hand has signed it"},
+	} {
+		r := command(t, launch{args: test.args, env: test.env})
+		if r.status != 1 || !strings.Contains(r.err, test.want) || strings.Contains(r.err, "frozen") {
+			t.Errorf("%s: %d\n%s%s", test.name, r.status, r.out, r.err)
+		}
+	}
+	unkeyed := command(t, launch{args: []string{"recover", "--dry-run"}, env: d.env.with("MANTI_SEAL_KEY", "")})
+	if unkeyed.status != 0 || !strings.Contains(unkeyed.out, "isn't verified: no key is at hand") {
+		t.Errorf("without a key: %d\n%s%s", unkeyed.status, unkeyed.out, unkeyed.err)
+	}
+	frozen := false
+	if err := d.pool.QueryRow(t.Context(), `SELECT frozen FROM ledger.head`).Scan(&frozen); err != nil || !frozen {
+		t.Errorf("frozen: %t, %v", frozen, err)
+	}
 }
 
 // A failover to a standby that lagged is a loss like any other.
