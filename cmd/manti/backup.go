@@ -26,7 +26,7 @@ func backUp(ctx context.Context, inv invocation) error {
 		return usageError{"manti backup: name the file to write, or - for standard output"}
 	}
 	name := flags.Arg(0)
-	return withDatabase(ctx, inv, *data, func(d database) error {
+	return withoutSecret(ctx, inv, *data, func(d database) error {
 		out, err := createBackup(inv, name)
 		if err != nil {
 			return err

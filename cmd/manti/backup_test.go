@@ -47,7 +47,12 @@ func testBackup(t *testing.T, other environment) {
 		}
 	}
 	poll(t, "the calls in the ledger", func() bool { return strings.Contains(manti(t, nil, "balances", "--json", "--data", from), `"calls":3`) })
-	if r := command(t, launch{args: []string{"backup", file, "--data", from}}); r.status != 0 || !strings.Contains(r.err, "neither MANTI_SECRET nor the signing key") {
+	// Where the secret is lost, a backup is wanted all the more.
+	lost := environment{"MANTI_SECRET": strings.Repeat("1", 64)}
+	if r := command(t, launch{args: []string{"spool", "list", "--data", from}, env: lost}); r.status != 0 || !strings.Contains(r.out, filepath.Join(from, "spool")) {
+		t.Errorf("list of spools with another secret: %+v", r)
+	}
+	if r := command(t, launch{args: []string{"backup", file, "--data", from}, env: lost}); r.status != 0 || !strings.Contains(r.err, "neither MANTI_SECRET nor the signing key") {
 		t.Fatalf("backup: %+v", r)
 	}
 	if r := command(t, launch{args: []string{"backup", file, "--data", from}}); r.status != 1 || !strings.Contains(r.err, "is there already") {

@@ -29,7 +29,8 @@ type database struct {
 	secret []byte
 }
 
-// openDatabase migrates a Postgres and opens a pool as the writer.
+// openDatabase migrates a Postgres and opens a pool as the writer. Without a
+// secret, none is checked.
 func openDatabase(ctx context.Context, cfg Config, url db.URL, secret []byte, log *slog.Logger) (database, error) {
 	migrate := db.MigrateConfig{URL: url, Log: log}
 	if cfg.MigrateURL != "" {
@@ -43,9 +44,11 @@ func openDatabase(ctx context.Context, cfg Config, url db.URL, secret []byte, lo
 	if err != nil {
 		return database{}, err
 	}
-	if err := checkSecret(ctx, pool, secret); err != nil {
-		pool.Close()
-		return database{}, err
+	if secret != nil {
+		if err := checkSecret(ctx, pool, secret); err != nil {
+			pool.Close()
+			return database{}, err
+		}
 	}
 	return database{pool: pool, ledger: ledger.New(pool), roles: done.Roles, secret: secret}, nil
 }
@@ -79,6 +82,17 @@ func (d database) catchUp(ctx context.Context, p *projections.Projection) error 
 // withDatabase runs a command line's work on DATABASE_URL or on the private
 // Postgres, which is started for it if it isn't running.
 func withDatabase(ctx context.Context, inv invocation, data string, work func(database) error) error {
+	return onDatabase(ctx, inv, data, loadSecret, work)
+}
+
+// withoutSecret is withDatabase for work that makes no key and reads none: it
+// goes on where the secret is lost.
+func withoutSecret(ctx context.Context, inv invocation, data string, work func(database) error) error {
+	none := func(*Config, bool) ([]byte, error) { return nil, nil }
+	return onDatabase(ctx, inv, data, none, work)
+}
+
+func onDatabase(ctx context.Context, inv invocation, data string, load func(cfg *Config, private bool) ([]byte, error), work func(database) error) error {
 	cfg, err := loadConfig(inv.env)
 	if err != nil {
 		return err
@@ -91,7 +105,7 @@ func withDatabase(ctx context.Context, inv invocation, data string, work func(da
 		return err
 	}
 	defer stop()
-	secret, err := loadSecret(&cfg, private)
+	secret, err := load(&cfg, private)
 	if err != nil {
 		return err
 	}

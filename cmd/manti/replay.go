@@ -104,14 +104,21 @@ func withAuditor(ctx context.Context, inv invocation, data string, work func(*pg
 		return err
 	}
 	defer pool.Close()
-	if err = work(pool); db.SQLState(err) == undefinedTable {
+	switch err = work(pool); db.SQLState(err) {
+	case undefinedTable:
 		return fmt.Errorf("%w: this database isn't migrated, or not as far as this manti: see `manti migrate`", err)
+	case noPrivilege:
+		return fmt.Errorf("%w: replaying reads what is private in events, which takes a login that is a member of %s; %s isn't enough", err, db.RoleAuditor, db.RoleReader)
 	}
 	return err
 }
 
-// undefinedTable is the SQLSTATE of a relation that isn't there.
-const undefinedTable = "42P01"
+// The SQLSTATEs of a relation that isn't there, and of one that the login may not
+// read.
+const (
+	undefinedTable = "42P01"
+	noPrivilege    = "42501"
+)
 
 func replayNames() string {
 	var names []string

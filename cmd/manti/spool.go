@@ -58,7 +58,7 @@ func spoolList(ctx context.Context, inv invocation) error {
 	if len(dirs) == 0 {
 		dirs = []string{cfg.Spool}
 	}
-	return withDatabase(ctx, inv, *data, func(d database) error {
+	return withoutSecret(ctx, inv, *data, func(d database) error {
 		known, err := ledger.Spools(ctx, d.pool)
 		if err != nil {
 			return err
