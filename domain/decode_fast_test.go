@@ -83,6 +83,9 @@ func TestDecodeFastIsDecode(t *testing.T) {
 // place of an event.
 func TestDecodeFastMeetsSurprises(t *testing.T) {
 	t.Parallel()
+	if raceEnabled {
+		t.Skip("one goroutine at work for a minute: the race detector has nothing to say of it")
+	}
 	all := variants(t)
 	for _, enc := range []domain.Encoded{all[0], all[len(all)-2]} {
 		for _, part := range []*[]byte{&enc.Public, &enc.Private, &enc.Erasable} {

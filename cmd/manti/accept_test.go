@@ -16,6 +16,7 @@ import (
 // elsewhere, and an event in the database alone is nothing.
 func TestRecoverAcceptsOutside(t *testing.T) {
 	t.Parallel()
+	needsSpeed(t)
 	for _, atHand := range []bool{true, false} {
 		t.Run(map[bool]string{true: "memory at hand", false: "memory elsewhere"}[atHand], func(t *testing.T) {
 			t.Parallel()

@@ -14,6 +14,7 @@ import (
 // the secret manti says so and doesn't start.
 func TestBackupOfThePrivatePostgres(t *testing.T) {
 	t.Parallel()
+	needsSpeed(t)
 	testBackup(t, nil)
 }
 

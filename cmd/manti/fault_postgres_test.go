@@ -20,7 +20,7 @@ import (
 func needsSpeed(t testing.TB) {
 	t.Helper()
 	if raceEnabled {
-		t.Skip("whole processes under load; the other tests run them under the race detector")
+		t.Skip("whole processes; other tests run them under the race detector")
 	}
 }
 

@@ -32,6 +32,7 @@ func readme(t *testing.T) []block {
 // What the README says to paste works when pasted.
 func TestREADME(t *testing.T) {
 	t.Parallel()
+	needsSpeed(t)
 	const key = testKey
 	path, err := binary()
 	if err != nil {

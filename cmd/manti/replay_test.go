@@ -13,6 +13,7 @@ import (
 // the first event there was nothing; and what came later isn't there.
 func TestReplay(t *testing.T) {
 	t.Parallel()
+	needsSpeed(t)
 	database := dbtest.Open(t, dbtest.Options{Empty: true})
 	env := environment{"DATABASE_URL": database.URL().Reveal(), "MANTI_SECRET": testSecret}
 	manti(t, env, "demo", "--calls", "300", "--days", "5")

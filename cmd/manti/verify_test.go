@@ -28,6 +28,7 @@ func here(t testing.TB, env environment, args ...string) result {
 // not, and what is wrong.
 func TestVerify(t *testing.T) {
 	t.Parallel()
+	needsSpeed(t)
 	database, provider := dbtest.Open(t, dbtest.Options{}), startProvider(t)
 	env := provider.env().onDatabase(database.URL())
 	must := func(env environment, args ...string) string {
