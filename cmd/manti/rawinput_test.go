@@ -166,7 +166,7 @@ func TestRawInput(t *testing.T) {
 		t.Run("a body that never ends", func(t *testing.T) {
 			t.Parallel()
 			if !long() {
-				t.Skip("it takes 30 s: with -long")
+				t.Skip("it takes 30 s: with MANTI_TEST_LONG=1")
 			}
 			d := dial(t, p.addr)
 			d.say(post(quick.path, "Content-Length: 100") + `{"model":`)
